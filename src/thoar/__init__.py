@@ -1,0 +1,1 @@
+"""Contours of the thoracic organs at risk."""

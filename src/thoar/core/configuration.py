@@ -1,0 +1,358 @@
+"""What a run can be told: nested frozen records, read from TOML, strict about every key.
+
+The defaults are the paper's, as docs/explanation/method.md reads it; ``configs/`` holds the shipped
+recipes. A run resolves one file plus ``--set a.b=value`` pairs into one :class:`Configuration`, which is
+stored with every run and bundle.
+"""
+
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from thoar.core.box import Index3
+from thoar.core.errors import ConfigError
+
+
+class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of every configuration record: immutable, keyword-only, unknown keys refused."""
+
+
+class Preparation(Section, frozen=True):
+    """From a scan to the grid the network sees (S1).
+
+    Attributes:
+        spacing_zyx_mm: voxel size after resampling.
+        window_hu: values are clipped to this and mapped linearly to 0..1; 0 is what padding means.
+    """
+
+    spacing_zyx_mm: tuple[float, float, float] = (3.0, 1.0, 1.0)
+    window_hu: tuple[float, float] = (-1000.0, 1000.0)
+
+
+class Body(Section, frozen=True):
+    """The crop to the patient's body (S2, S3).
+
+    Attributes:
+        crop: off keeps the whole field of view (an ablation of S24).
+        mask_outside: voxels outside the body become air.
+        clip_hu: values are clipped to this before Otsu's threshold.
+    """
+
+    crop: bool = True
+    mask_outside: bool = True
+    clip_hu: tuple[float, float] = (-1024.0, 1000.0)
+
+
+class Block(Section, frozen=True):
+    """One residual block of the encoder (S6, S7): its stride sits in its first convolution."""
+
+    channels: int
+    convolutions: int
+    stride_zyx: Index3 = (1, 1, 1)
+    dilation: int = 1
+
+
+class Network(Section, frozen=True):
+    """The shared encoder and both decoders (S4 to S9, S14 to S16).
+
+    Attributes:
+        stem_channels: width of the first convolution, at full resolution.
+        blocks: the encoder's residual blocks; the last three carry a coarse head each.
+        average: how the three heads are joined, ``sigmoids`` as printed, ``logits`` with one sigmoid.
+    """
+
+    stem_channels: int = 16
+    blocks: tuple[Block, ...] = (
+        Block(channels=32, convolutions=2, stride_zyx=(1, 2, 2)),
+        Block(channels=64, convolutions=2, stride_zyx=(2, 2, 2)),
+        Block(channels=128, convolutions=3, stride_zyx=(1, 2, 2), dilation=3),
+        Block(channels=256, convolutions=3, dilation=6),
+    )
+    average: Literal["sigmoids", "logits"] = "sigmoids"
+
+    @property
+    def total_stride_zyx(self) -> Index3:
+        """Input voxels per coarse cell along each axis."""
+        return self.stride_zyx_of_levels[-1]
+
+    @property
+    def stride_zyx_of_levels(self) -> tuple[Index3, ...]:
+        """Input voxels per feature voxel, for the stem and each block."""
+        strides: list[Index3] = [(1, 1, 1)]
+        for block in self.blocks:
+            (z, y, x), (bz, by, bx) = strides[-1], block.stride_zyx
+            strides.append((z * bz, y * by, x * bx))
+        return tuple(strides)
+
+    @property
+    def channels_of_levels(self) -> tuple[int, ...]:
+        """Feature channels of the stem and of each block."""
+        return (self.stem_channels, *(block.channels for block in self.blocks))
+
+
+class Localisation(Section, frozen=True):
+    """From the coarse map to one box per organ (S11, S12), and the regrowing of boxes.
+
+    Attributes:
+        threshold: least coarse probability that counts, for organs not in ``organ_threshold``.
+        margin_cells: coarse cells added at every face, for organs not in ``organ_margin_cells``.
+        min_component_cells: smaller coarse components are dropped, unless none is larger.
+        min_box_cells: a box has at least so many coarse cells along each axis.
+        regrow_times: how often a box that its organ touches may grow; 0 switches regrowing off.
+        regrow_volume: a box never grows beyond so many times its first volume.
+        contact_threshold: fine probability that counts as touching a face.
+        keep_fraction: fine components smaller than this part of the largest are removed.
+    """
+
+    threshold: float = 0.3
+    organ_threshold: dict[str, float] = msgspec.field(default_factory=lambda: {"heart": 0.5})
+    margin_cells: int = 2
+    organ_margin_cells: dict[str, int] = msgspec.field(default_factory=lambda: {"heart": 1})
+    min_component_cells: int = 5
+    min_box_cells: int = 4
+    regrow_times: int = 3
+    regrow_volume: float = 3.0
+    contact_threshold: float = 0.5
+    keep_fraction: float = 0.1
+
+
+class Loss(Section, frozen=True):
+    """Soft Dice and hard voxel mining (S10, S17, S18).
+
+    Attributes:
+        union: ``sum`` divides by the two sums, ``literal`` by the soft union as the paper prints it.
+        smoothing: added to numerator and denominator.
+        mining: how hard voxels weigh more in the fine loss.
+        mining_alpha: strength of ``weights``: each voxel counts 1 + alpha·|p − g|^gamma.
+        mining_gamma: exponent of ``weights``.
+        mining_ramp_epochs: joint epochs over which alpha rises from 0.
+        hardest_fraction: part of the voxels whose cross-entropy ``topk`` averages, and the part of
+            background voxels that ``ohem`` keeps.
+    """
+
+    union: Literal["sum", "literal"] = "sum"
+    smoothing: float = 1.0
+    mining: Literal["weights", "topk", "ohem", "none"] = "weights"
+    mining_alpha: float = 2.0
+    mining_gamma: float = 1.0
+    mining_ramp_epochs: int = 5
+    hardest_fraction: float = 0.1
+
+
+class Augmentation(Section, frozen=True):
+    """Random changes of a training case; the ranges of one drawn parameter record.
+
+    Every width is the largest absolute change; draws are uniform unless said otherwise.
+    """
+
+    enabled: bool = True
+    probability: float = 0.8
+    rotation_degrees_zyx: tuple[float, float, float] = (10.0, 5.0, 5.0)
+    scale: float = 0.15
+    elastic_mm: float = 6.0
+    elastic_period_mm: float = 60.0
+    shift_hu: float = 20.0
+    gain: float = 0.1
+    contrast_hu: float = 120.0
+    noise_hu: float = 30.0
+    blur_mm: float = 1.5
+    thick_slices_mm: float = 6.0
+    short_scan_probability: float = 0.15
+    short_scan_cells: int = 12
+
+
+class Boxes(Section, frozen=True):
+    """The boxes that fine decoders are trained on (method.md, training boxes).
+
+    Attributes:
+        jitter_cells: each face of the ground-truth box moves outward by 0 to this many coarse cells.
+        wide_probability: how often a box becomes up to twice as wide instead.
+        prediction_from: part of the joint stage after which every step may use the predicted box;
+            before, its probability rises linearly.
+        union_limit: the predicted box is united only where that stays below so many ground-truth boxes.
+        cap: no box is larger than so many times the organ's 99th-percentile box.
+    """
+
+    jitter_cells: int = 2
+    wide_probability: float = 0.25
+    prediction_from: float = 0.5
+    union_limit: float = 3.0
+    cap: float = 1.5
+
+
+class Train(Section, frozen=True):
+    """The two stages (S21, S22) and their optimiser.
+
+    Attributes:
+        coarse_epochs: epochs of encoder and coarse heads alone.
+        joint_epochs: epochs of everything together.
+        optimiser: ``adam`` with amsgrad, or ``adamw``.
+        learning_rate: its peak.
+        schedule: ``constant``, or ``cosine`` down to a hundredth over both stages.
+        warmup_steps: steps over which the rate rises linearly.
+        weight_decay: of ``adamw``.
+        gradient_norm: gradients are clipped to this norm; 0 leaves them.
+        averaging: decay of the exponential moving average of the weights; 0 for none.
+        precision: of the network's arithmetic; losses and sigmoids stay float32.
+        cases_per_epoch: steps of one epoch, drawn without repetition; 0 takes every case once.
+        validation_cases: how many cases are held out when no split is given.
+        validate_every: epochs between validations; the last epoch of a stage is always validated.
+        seed: of every random stream.
+        threads: of torch on a CPU; 0 leaves its default.
+    """
+
+    coarse_epochs: int = 40
+    joint_epochs: int = 50
+    optimiser: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = 1e-4
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: int = 0
+    weight_decay: float = 0.0
+    gradient_norm: float = 0.0
+    averaging: float = 0.0
+    precision: Literal["float32", "bfloat16"] = "float32"
+    cases_per_epoch: int = 0
+    validation_cases: int = 1
+    validate_every: int = 1
+    seed: int = 0
+    threads: int = 0
+
+
+class Configuration(Section, frozen=True):
+    """Everything one run can be told.
+
+    Raises:
+        ConfigError: if a value cannot mean anything.
+    """
+
+    name: str = "paper"
+    preparation: Preparation = Preparation()
+    body: Body = Body()
+    network: Network = Network()
+    localisation: Localisation = Localisation()
+    loss: Loss = Loss()
+    augmentation: Augmentation = Augmentation()
+    boxes: Boxes = Boxes()
+    train: Train = Train()
+
+    def __post_init__(self) -> None:
+        for path, value in _impossible_values(self):
+            raise ConfigError(f"{path} = {value!r} is out of range")
+
+
+def _impossible_values(c: Configuration) -> list[tuple[str, object]]:
+    checks = [
+        ("preparation.spacing_zyx_mm", c.preparation.spacing_zyx_mm, min(c.preparation.spacing_zyx_mm) > 0),
+        ("preparation.window_hu", c.preparation.window_hu, _rising(c.preparation.window_hu)),
+        ("body.clip_hu", c.body.clip_hu, _rising(c.body.clip_hu)),
+        ("network.stem_channels", c.network.stem_channels, c.network.stem_channels > 0),
+        ("network.blocks", len(c.network.blocks), len(c.network.blocks) >= 3),  # noqa: PLR2004 (S8)
+        *(
+            (f"network.blocks[{i}]", block, _possible_block(block))
+            for i, block in enumerate(c.network.blocks)
+        ),
+        ("localisation.threshold", c.localisation.threshold, 0 < c.localisation.threshold < 1),
+        ("localisation.min_box_cells", c.localisation.min_box_cells, c.localisation.min_box_cells >= 1),
+        ("localisation.margin_cells", c.localisation.margin_cells, c.localisation.margin_cells >= 0),
+        ("loss.smoothing", c.loss.smoothing, c.loss.smoothing >= 0),
+        ("loss.hardest_fraction", c.loss.hardest_fraction, 0 < c.loss.hardest_fraction <= 1),
+        ("train.coarse_epochs", c.train.coarse_epochs, c.train.coarse_epochs >= 0),
+        ("train.joint_epochs", c.train.joint_epochs, c.train.joint_epochs >= 0),
+        ("train.learning_rate", c.train.learning_rate, c.train.learning_rate > 0),
+        ("train.averaging", c.train.averaging, 0 <= c.train.averaging < 1),
+        ("train.validate_every", c.train.validate_every, c.train.validate_every >= 1),
+        ("train.validation_cases", c.train.validation_cases, c.train.validation_cases >= 0),
+    ]
+    return [(path, value) for path, value, possible in checks if not possible]
+
+
+def _rising(pair: tuple[float, float]) -> bool:
+    return pair[0] < pair[1]
+
+
+def _possible_block(block: Block) -> bool:
+    return min(block.channels, block.convolutions, block.dilation, *block.stride_zyx) >= 1
+
+
+def load_toml(path: Path) -> dict[str, Any]:
+    """Read a TOML file into plain dictionaries.
+
+    Raises:
+        ConfigError: if the file is missing or is not TOML.
+    """
+    try:
+        with path.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read ({error.strerror})") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: is no TOML file: {error}") from error
+
+
+def configuration_from(
+    values: Mapping[str, Any], *, overrides: Sequence[str] = (), source: str = "configuration"
+) -> Configuration:
+    """Build a configuration from plain dictionaries and ``section.key=value`` overrides.
+
+    An override's value is read as TOML; what is not TOML is taken as a string.
+
+    Args:
+        values: nested dictionaries, as :func:`load_toml` gives them.
+        overrides: for example ``["train.joint_epochs=3", "loss.mining=none"]``.
+        source: what to call the values in an error.
+
+    Raises:
+        ConfigError: for an unknown key (with its path), a wrong type, or an impossible value.
+
+    >>> configuration_from({}, overrides=["train.joint_epochs=3"]).train.joint_epochs
+    3
+    """
+    merged = _copied(values)
+    for override in overrides:
+        _apply_override(merged, override)
+    try:
+        return msgspec.convert(merged, Configuration)
+    except msgspec.ValidationError as error:
+        raise ConfigError(f"{source}: {error}") from error
+
+
+def plain(record: msgspec.Struct) -> dict[str, Any]:
+    """Return a record as nested dictionaries that TOML and JSON can hold.
+
+    None becomes an absent key, which TOML cannot spell otherwise.
+    """
+    return _without_none(msgspec.to_builtins(record))
+
+
+def _without_none(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _without_none(v) for k, v in value.items() if v is not None}  # pyright: ignore[reportUnknownVariableType]
+    if isinstance(value, list | tuple):
+        return [_without_none(v) for v in value]  # pyright: ignore[reportUnknownVariableType]
+    return value
+
+
+def _copied(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {k: _copied(v) if isinstance(v, Mapping) else v for k, v in values.items()}  # pyright: ignore[reportUnknownArgumentType]
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    path, equals, text = override.partition("=")
+    keys = path.strip().split(".")
+    if not equals or not all(keys):
+        raise ConfigError(f"--set {override!r}: expected section.key=value, as in train.joint_epochs=3")
+    for key in keys[:-1]:
+        values = values.setdefault(key, {})
+        if not isinstance(values, dict):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigError(f"--set {override!r}: {key!r} is a value, not a section")
+    values[keys[-1]] = _toml_value(text.strip())
+
+
+def _toml_value(text: str) -> object:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
