@@ -105,6 +105,7 @@ class Localisation(Section, frozen=True):
         regrow_volume: a box never grows beyond so many times its first volume.
         contact_threshold: fine probability that counts as touching a face.
         keep_fraction: fine components smaller than this part of the largest are removed.
+        disagree_dice: coarse and fine masks whose Dice is lower raise the flag ``coarse_fine_disagree``.
     """
 
     threshold: float = 0.3
@@ -117,6 +118,7 @@ class Localisation(Section, frozen=True):
     regrow_volume: float = 3.0
     contact_threshold: float = 0.5
     keep_fraction: float = 0.1
+    disagree_dice: float = 0.5
 
 
 class Loss(Section, frozen=True):
@@ -125,6 +127,8 @@ class Loss(Section, frozen=True):
     Attributes:
         union: ``sum`` divides by the two sums, ``literal`` by the soft union as the paper prints it.
         smoothing: added to numerator and denominator.
+        absent: what a labelled organ without a voxel in the sample adds to the coarse loss: nothing
+            (``ignore``), or the mean probability of what was drawn in its place (``suppress``).
         mining: how hard voxels weigh more in the fine loss.
         mining_alpha: strength of ``weights``: each voxel counts 1 + alpha·|p − g|^gamma.
         mining_gamma: exponent of ``weights``.
@@ -135,6 +139,7 @@ class Loss(Section, frozen=True):
 
     union: Literal["sum", "literal"] = "sum"
     smoothing: float = 1.0
+    absent: Literal["ignore", "suppress"] = "ignore"
     mining: Literal["weights", "topk", "ohem", "none"] = "weights"
     mining_alpha: float = 2.0
     mining_gamma: float = 1.0
@@ -143,20 +148,36 @@ class Loss(Section, frozen=True):
 
 
 class Augmentation(Section, frozen=True):
-    """Random changes of a training case; the ranges of one drawn parameter record.
+    """Random changes of a training case: the ranges from which one parameter record is drawn.
 
-    Every width is the largest absolute change; draws are uniform unless said otherwise.
+    Attributes:
+        probability: of each kind of change, on its own.
+        rotation_degrees_zyx: largest angle about each axis.
+        scale: largest relative change of size, per axis.
+        elastic_mm: largest standard deviation of the smooth displacements.
+        elastic_period_mm: distance of their control points.
+        shift_hu: largest offset.
+        gain: largest relative change of all values.
+        contrast_gain: least and largest factor on HU above ``contrast_knee_hu``: blood from native to
+            freshly enhanced.
+        contrast_knee_hu: where that factor sets in.
+        noise_hu: largest standard deviation of white noise.
+        blur_mm: largest standard deviation of an in-plane blur.
+        thick_slices_mm: largest thickness over which slices are averaged.
+        short_scan_probability: how often only a part of the scan along z is seen.
+        short_scan_cells: least coarse slices of such a part.
     """
 
     enabled: bool = True
-    probability: float = 0.8
+    probability: float = 0.5
     rotation_degrees_zyx: tuple[float, float, float] = (10.0, 5.0, 5.0)
     scale: float = 0.15
-    elastic_mm: float = 6.0
+    elastic_mm: float = 4.0
     elastic_period_mm: float = 60.0
     shift_hu: float = 20.0
     gain: float = 0.1
-    contrast_hu: float = 120.0
+    contrast_gain: tuple[float, float] = (0.2, 1.5)
+    contrast_knee_hu: float = 50.0
     noise_hu: float = 30.0
     blur_mm: float = 1.5
     thick_slices_mm: float = 6.0

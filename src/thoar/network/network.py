@@ -1,0 +1,69 @@
+"""The composition: one encoder, one coarse decoder, a fine decoder per organ (figure 1)."""
+
+from collections.abc import Mapping, Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from thoar.core.box import Box, Index3
+from thoar.core.configuration import Network
+from thoar.network.coarse import CoarseDecoder, CoarseMaps
+from thoar.network.encoder import Encoder, Levels
+from thoar.network.fine import FineDecoder
+from thoar.network.roi import crop_levels
+
+
+class CoarseToFineNetwork(nn.Module):
+    """One pass of ``encode`` feeds ``locate`` and any number of calls of ``draw``.
+
+    Args:
+        encoder: image to levels.
+        coarse: levels to coarse maps.
+        fine: each organ's decoder, crops to probability.
+        strides_zyx: input voxels per feature voxel of each level.
+    """
+
+    def __init__(
+        self,
+        *,
+        encoder: nn.Module,
+        coarse: nn.Module,
+        fine: Mapping[str, nn.Module],
+        strides_zyx: Sequence[Index3],
+    ) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.coarse = coarse
+        self.fine = nn.ModuleDict(fine)
+        self.strides_zyx = tuple(strides_zyx)
+
+    def encode(self, image: Float[Tensor, "batch 1 z y x"]) -> Levels:
+        """Return every level's features; the image's axes are multiples of the total stride."""
+        return self.encoder(image)
+
+    def locate(self, levels: Levels) -> CoarseMaps:
+        """Return the coarse maps of all organs."""
+        return self.coarse(levels)
+
+    def draw(self, levels: Levels, organ: str, box_zyx: Box) -> Float[Tensor, "batch 1 z y x"]:
+        """Return one organ's probability inside a box of input voxels on multiples of the total stride."""
+        return self.fine[organ](crop_levels(levels, box_zyx, self.strides_zyx))
+
+
+def build_network(configuration: Network, organ_names: Sequence[str]) -> CoarseToFineNetwork:
+    """Return a freshly initialised network; the weights come from torch's global random stream."""
+    network = CoarseToFineNetwork(
+        encoder=Encoder(configuration),
+        coarse=CoarseDecoder(configuration, len(organ_names)),
+        fine={name: FineDecoder(configuration) for name in organ_names},
+        strides_zyx=configuration.stride_zyx_of_levels,
+    )
+    network.apply(_initialise)
+    return network
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv3d):
+        nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
