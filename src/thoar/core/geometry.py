@@ -16,7 +16,7 @@ from thoar.core.errors import GeometryError
 Vector3 = tuple[float, float, float]
 
 ORTHOGONALITY_TOLERANCE = 1e-3
-"""Largest cosine between two grid axes that still counts as a right angle (faults.md E12)."""
+"""Largest cosine between two grid axes that still counts as a right angle."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -90,7 +90,7 @@ class Geometry:
         """Volume of one voxel in millilitres."""
         return float(abs(np.linalg.det(self.lps_from_index[:3, :3]))) / 1000.0
 
-    def position_xyz_mm(self, index_zyx: Sequence[float]) -> Vector3:
+    def position_xyz_mm(self, index_zyx: Sequence[float] | Sequence[int]) -> Vector3:
         """Return where an index, whole or fractional, lies in the patient."""
         x, y, z = (float(v) for v in (self.lps_from_index @ np.array([*index_zyx, 1.0]))[:3])
         return (x, y, z)
