@@ -1,0 +1,171 @@
+"""The patient's body in a chest CT (S2 and S3 of docs/explanation/method.md).
+
+The paper thresholds by Otsu's method in the middle scan. That alone fails on real series (an empty middle
+slice, padding far below air, a couch in the picture), hence the fallbacks and the clean-up here.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from jaxtyping import Bool, Num
+from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
+
+from thoar.core.errors import InputError
+from thoar.core.geometry import Geometry
+from thoar.core.volume import Volume
+from thoar.imaging.components import largest_component
+from thoar.imaging.resample import grid_of_spacing, resample_linear
+
+Method = Literal["otsu_middle_slice", "otsu_volume", "fixed"]
+
+FIXED_THRESHOLD_HU = -500.0
+PLAUSIBLE_THRESHOLD_HU = (-800.0, -150.0)
+"""Between the lungs and fat: a threshold elsewhere has not parted a body from air."""
+
+LEAST_PART = 0.005
+"""A body takes at least this part of the field of view (a newborn in one of 700 mm takes 0.016)."""
+
+COARSE_SPACING_MM = 3.0
+"""The mask is found on a grid about this coarse: fine enough for the skin, and quick."""
+
+OTSU_BINS = 256
+
+PLATE_MM = 14.0
+"""In an axial slice, things thinner than this are no part of a body by themselves: couch, mask, tubes."""
+
+FAT_HU = -50.0
+"""Every CT of a person holds values below this."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Body:
+    """Where the patient is.
+
+    Attributes:
+        mask: true inside the body, lungs and airways included.
+        threshold_hu: what parted body from air.
+        method: where the threshold came from.
+    """
+
+    mask: Bool[np.ndarray, "z y x"]
+    threshold_hu: float
+    method: Method
+
+
+def find_body(volume: Volume, *, clip_hu: tuple[float, float]) -> Body:
+    """Find the patient's body in a CT.
+
+    Thresholds are tried in turn until one gives a body: Otsu's of the middle axial slice, Otsu's of the
+    whole volume, -500 HU.
+
+    Args:
+        volume: CT in Hounsfield units, axis 0 from slice to slice (see ``core.volume.to_canonical``).
+        clip_hu: values are clipped to this before Otsu's method.
+
+    Raises:
+        InputError: if the values are no Hounsfield units or there is no body.
+    """
+    low, high = _checked_range(volume.voxels)
+    spacing_z, spacing_y, spacing_x = (max(s, COARSE_SPACING_MM) for s in volume.geometry.spacing_zyx_mm)
+    coarse = grid_of_spacing(volume.geometry, (spacing_z, spacing_y, spacing_x))
+    values_hu = resample_linear(volume.voxels, volume.geometry, coarse, outside=low)
+    for method, threshold_hu in _thresholds(volume.voxels, values_hu, clip_hu):
+        mask = _body_above(values_hu > threshold_hu, coarse)
+        if mask.mean() >= LEAST_PART:
+            share = resample_linear(mask, coarse, volume.geometry, outside=0.0)
+            return Body(mask=share >= 0.5, threshold_hu=threshold_hu, method=method)  # noqa: PLR2004
+    raise InputError(
+        f"no body found: values range from {low:g} to {high:g} HU, and nothing body-sized lies above "
+        f"{FIXED_THRESHOLD_HU:g} HU; is this a chest CT?"
+    )
+
+
+def _checked_range(voxels: Num[np.ndarray, "z y x"]) -> tuple[float, float]:
+    low, high = float(voxels.min()), float(voxels.max())
+    if not np.isfinite([low, high]).all():
+        raise InputError("the volume holds values that are no numbers; mend or re-export it")
+    if low == high:
+        raise InputError(f"no body found: every voxel has the value {low:g}")
+    if low > FAT_HU:
+        raise InputError(
+            f"no body found: values range from {low:g} to {high:g}, which are no Hounsfield units (air is "
+            "-1000, water 0); undo windowing or rescaling, or apply the file's rescale slope and intercept"
+        )
+    return low, high
+
+
+def _thresholds(
+    voxels: Num[np.ndarray, "z y x"],
+    coarse_hu: Num[np.ndarray, "cz cy cx"],
+    clip_hu: tuple[float, float],
+) -> Iterator[tuple[Method, float]]:
+    least, most = PLAUSIBLE_THRESHOLD_HU
+    middle = _otsu_hu(voxels[len(voxels) // 2], clip_hu)
+    if least <= middle <= most:
+        yield "otsu_middle_slice", middle
+    whole = _otsu_hu(coarse_hu, clip_hu)
+    if least <= whole <= most:
+        yield "otsu_volume", whole
+    yield "fixed", FIXED_THRESHOLD_HU
+
+
+def _otsu_hu(values_hu: Num[np.ndarray, "..."], clip_hu: tuple[float, float]) -> float:
+    """Return Otsu's threshold (IEEE Trans. SMC 9(1), 1979), the middle one where several are as good.
+
+    Between two well-parted materials every threshold is as good; the first would hug the lower one.
+    """
+    counts, edges = np.histogram(np.clip(values_hu, *clip_hu), bins=OTSU_BINS)
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, total = counts.cumsum()[:-1], counts.sum()
+    sum_below, sum_total = (counts * centres).cumsum()[:-1], (counts * centres).sum()
+    between = (sum_total * below - total * sum_below) ** 2 / np.maximum(below * (total - below), 1)
+    best = between >= between.max() * (1 - 1e-9)
+    return float(edges[1:-1][best].mean())
+
+
+def _body_above(above: Bool[np.ndarray, "z y x"], geometry: Geometry) -> Bool[np.ndarray, "z y x"]:
+    """Return the largest thick piece of a thresholded volume, with what it encloses."""
+    radius_y, radius_x = (max(1, round(PLATE_MM / 2 / s)) for s in geometry.spacing_zyx_mm[1:])
+    plate = np.ones((1, 2 * radius_y + 1, 2 * radius_x + 1), dtype=bool)
+    solid = _filled(above)  # a thin chest wall is no plate: the lung stands behind it
+    thick = _dilated(_eroded(solid, plate), plate, within=solid)
+    core = largest_component(thick if thick.any() else solid)
+    return _enclosed(_dilated(core, plate, within=solid))
+
+
+def _filled(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
+    """Fill the holes of each axial slice."""
+    in_slice = ndimage.generate_binary_structure(2, 1)[None]  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    filled = ndimage.binary_fill_holes(mask, in_slice)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return np.asarray(filled, dtype=bool)
+
+
+def _eroded(mask: Bool[np.ndarray, "z y x"], element: Bool[np.ndarray, "a b c"]) -> Bool[np.ndarray, "z y x"]:
+    """Erode; beyond the array's faces things go on."""
+    eroded = ndimage.binary_erosion(mask, element, border_value=1)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return np.asarray(eroded, dtype=bool)
+
+
+def _dilated(
+    mask: Bool[np.ndarray, "z y x"],
+    element: Bool[np.ndarray, "a b c"],
+    *,
+    within: Bool[np.ndarray, "z y x"],
+) -> Bool[np.ndarray, "z y x"]:
+    dilated = ndimage.binary_dilation(mask, element)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    return np.asarray(dilated, dtype=bool) & within
+
+
+def _enclosed(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
+    """Return a mask with what lies between its parts: seen from there, it stands on three of four sides.
+
+    Works in each axial slice, so lungs and airways that are open at the first or last slice are inside;
+    three sides, so that they are even where the chest wall is broken or leaves the field of view.
+    """
+    sides = np.zeros(mask.shape, dtype=np.uint8)
+    for axis in (1, 2):
+        sides += np.logical_or.accumulate(mask, axis=axis)
+        sides += np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
+    return sides >= 3  # noqa: PLR2004 (of four sides)
