@@ -1,0 +1,117 @@
+"""The ``thoar`` program: finds the commands, sets up logging, and turns errors into exit codes."""
+
+import errno
+import importlib
+import logging
+import sys
+import traceback
+from collections.abc import Sequence
+from importlib.metadata import version
+from importlib.util import find_spec
+from typing import Annotated, NoReturn
+
+import typer
+
+from thoar.core.errors import EXIT_BUG, InputError, ResourceError, ThoarError, exit_code_of
+
+COMMANDS = ("segment", "train", "evaluate", "phantom", "sample", "model", "info")
+"""In the order of ``thoar --help``. Each is a module here with a function or sub-application of its name."""
+
+ANYWHERE = ("--quiet", "--verbose")
+"""Options of the program itself that may also follow a command."""
+
+_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+
+
+def main(arguments: Sequence[str] | None = None) -> NoReturn:
+    """Run one command line and leave with its exit code (docs/reference/command-line.md).
+
+    Args:
+        arguments: without the program's name; the process's own by default.
+    """
+    given = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        application()(_program_options_first(given), prog_name="thoar")
+    except ThoarError as error:
+        _leave(error)
+    except MemoryError as error:
+        _leave(ResourceError(f"not enough memory: {error}" if str(error) else "not enough memory"))
+    except Exception as error:  # noqa: BLE001 (the last place that can say something)
+        _leave(_foreseen(error) or error)
+    sys.exit(0)
+
+
+def application() -> typer.Typer:
+    """Build the program from the commands that exist."""
+    app = typer.Typer(
+        name="thoar",
+        help="Contours of the thoracic organs at risk from a chest CT. Not a medical device.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+    )
+    app.callback()(_program)
+    for name in COMMANDS:
+        if find_spec(f"thoar.cli.{name}") is None:
+            continue
+        command = getattr(importlib.import_module(f"thoar.cli.{name}"), name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=name)
+        else:
+            app.command(name)(command)
+    return app
+
+
+def _show_version(asked: bool) -> bool:
+    if asked:
+        typer.echo(f"thoar {version('thoar')}")
+        raise typer.Exit
+    return asked
+
+
+def _program(
+    *,
+    quiet: Annotated[bool, typer.Option("--quiet", help="Say nothing but warnings and errors.")] = False,
+    verbose: Annotated[bool, typer.Option("--verbose", help="Say every step, with times.")] = False,
+    version_asked: Annotated[  # noqa: ARG001 (typer answers it by the callback)
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave."),
+    ] = False,
+) -> None:
+    _set_up_logging(logging.DEBUG if verbose else logging.WARNING if quiet else logging.INFO)
+
+
+def _set_up_logging(level: int) -> None:
+    """Send thoar's messages to stderr, other libraries' only from warnings on: they may name patients."""
+    template = "%(message)s" if level > logging.DEBUG else "%(asctime)s %(name)s: %(message)s"
+    logging.basicConfig(level=logging.WARNING, format=template, stream=sys.stderr, force=True)
+    logging.getLogger("thoar").setLevel(level)
+
+
+def _program_options_first(arguments: Sequence[str]) -> list[str]:
+    """Move ``--quiet`` and ``--verbose`` before the command, wherever they stand."""
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    first = [a for a in arguments[:end] if a in ANYWHERE]
+    return [*first, *(a for a in arguments[:end] if a not in ANYWHERE), *arguments[end:]]
+
+
+def _foreseen(error: Exception) -> ThoarError | None:
+    """Return an operating system's refusal as the typed error it amounts to."""
+    if not isinstance(error, OSError) or error.errno not in (*_FULL, *_FORBIDDEN):
+        return None
+    text = f"{error.filename or 'a file'}: {error.strerror}"
+    if error.errno in _FULL:
+        return ResourceError(f"{text}; make room, or write elsewhere")
+    return InputError(f"{text}; check the path and who may read or write there")
+
+
+def _leave(error: Exception) -> NoReturn:
+    if isinstance(error, ThoarError):
+        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        sys.exit(exit_code_of(error))
+    traceback.print_exception(error)
+    typer.echo(
+        f"error: this is a bug in thoar {version('thoar')}; please report it with the lines above", err=True
+    )
+    sys.exit(EXIT_BUG)

@@ -1,0 +1,248 @@
+"""Which cases a data set has, where their files lie and which organs are labelled in each.
+
+A data set is a folder with a ``dataset.toml``::
+
+    [[label_set.organs]]            # optional; SegTHOR's four organs without it
+    name = "heart"
+    id = 2
+
+    [[cases]]
+    id = "Patient_01"
+    image = "Patient_01/Patient_01.nii.gz"
+    label = "Patient_01/GT.nii.gz"  # optional
+    organs = ["heart"]              # labelled ones; all of the label set without it
+    group = "Patient_01"            # cases of one group are never parted by a split; the id without it
+
+Paths are relative to the folder, with forward slashes. A folder without ``dataset.toml`` is read as
+SegTHOR's layout (arXiv 1912.05950): ``Patient_01/Patient_01.nii.gz`` and ``Patient_01/GT.nii.gz``, with or
+without a ``train/`` level, ``.nii`` or ``.nii.gz``, with or without labels.
+"""
+
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PureWindowsPath
+
+import msgspec
+import tomli_w
+
+from thoar.core.configuration import load_toml, plain
+from thoar.core.errors import ConfigError, InputError, LabelError
+from thoar.core.labels import SEGTHOR, LabelSet
+from thoar.io.atomic import atomic_file
+
+MANIFEST = "dataset.toml"
+_SUFFIXES = (".nii.gz", ".nii")
+_LONGEST_ID = 200  # bytes; it names a folder of results, and file systems stop at 255
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One scan of a data set.
+
+    Attributes:
+        id: names the case in splits, results and folders of results.
+        image: a volume file or a DICOM folder.
+        label: its label map, or None.
+        organs: which organs the label map shows; one that is not listed is unknown, not absent.
+        group: cases of one group (a patient's scans) belong on one side of a split.
+
+    Raises:
+        InputError: if the id cannot name a folder, or organs are listed without a label.
+    """
+
+    id: str
+    image: Path
+    label: Path | None
+    organs: tuple[str, ...]
+    group: str
+
+    def __post_init__(self) -> None:
+        _check_id(self.id)
+        if self.organs and self.label is None:
+            raise InputError(f"case {self.id}: lists labelled organs but no label; name its label file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dataset:
+    """The cases of one folder.
+
+    Raises:
+        InputError: if there is no case, or two ids differ in nothing but upper and lower case.
+        LabelError: if a case lists an organ that the label set lacks.
+    """
+
+    root: Path
+    label_set: LabelSet
+    cases: tuple[Case, ...]
+
+    def __post_init__(self) -> None:
+        if not self.cases:
+            raise InputError(f"{self.root}: a data set without cases")
+        seen: dict[str, str] = {}
+        for case in self.cases:
+            key = unicodedata.normalize("NFC", case.id).casefold()
+            if key in seen:
+                raise InputError(
+                    f"{self.root}: two cases are called {seen[key]!r} and {case.id!r}, which is one name on "
+                    "file systems that ignore case; rename one"
+                )
+            seen[key] = case.id
+            try:
+                for name in case.organs:
+                    self.label_set.organ(name)
+            except LabelError as error:
+                raise LabelError(f"{self.root}: case {case.id}: {error}") from error
+
+
+class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A case as ``dataset.toml`` spells it."""
+
+    id: str
+    image: str
+    label: str | None = None
+    organs: tuple[str, ...] | None = None
+    group: str | None = None
+
+
+class _Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """``dataset.toml`` as a whole."""
+
+    label_set: LabelSet = SEGTHOR
+    cases: tuple[_Entry, ...]
+
+
+def is_dataset(folder: Path) -> bool:
+    """Say whether a folder has a ``dataset.toml`` or SegTHOR's layout."""
+    return (folder / MANIFEST).is_file() or (folder.is_dir() and any(_segthor_cases(folder)))
+
+
+def read_dataset(folder: Path) -> Dataset:
+    """Read which cases a folder holds; no image is opened.
+
+    Raises:
+        InputError: naming the file and what to do, where the folder is no data set, its manifest is no
+            TOML, has an unknown key, names a file that is absent or lies outside the folder, repeats an
+            id, or lists no case.
+        LabelError: where the manifest's organs contradict its label set.
+    """
+    if (folder / MANIFEST).is_file():
+        return _read_manifest(folder)
+    cases = tuple(_segthor_cases(folder)) if folder.is_dir() else ()
+    if not cases:
+        raise InputError(
+            f"{folder}: is no data set; it needs a {MANIFEST}, or SegTHOR's layout: "
+            "Patient_01/Patient_01.nii.gz with Patient_01/GT.nii.gz beside it, and so on"
+        )
+    return Dataset(root=folder, label_set=SEGTHOR, cases=cases)
+
+
+def write_dataset(folder: Path, dataset: Dataset) -> None:
+    """Write ``dataset.toml`` into a folder that holds the data set's files.
+
+    Raises:
+        InputError: if a file lies outside the folder.
+    """
+    manifest = _Manifest(
+        label_set=dataset.label_set, cases=tuple(_entry(folder, case) for case in dataset.cases)
+    )
+    text = tomli_w.dumps(plain(manifest)).encode()
+
+    def write(path: Path) -> None:
+        path.write_bytes(text)
+
+    atomic_file(folder / MANIFEST, write)
+
+
+def _read_manifest(folder: Path) -> Dataset:
+    path = folder / MANIFEST
+    try:
+        manifest = msgspec.convert(load_toml(path), _Manifest)
+    except ConfigError as error:
+        raise InputError(str(error)) from error
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}") from error
+    cases = tuple(_case(folder, entry, label_set=manifest.label_set) for entry in manifest.cases)
+    return Dataset(root=folder, label_set=manifest.label_set, cases=cases)
+
+
+def _case(folder: Path, entry: _Entry, *, label_set: LabelSet) -> Case:
+    all_organs = label_set.names if entry.label is not None else ()
+    return Case(
+        id=entry.id,
+        image=_inside(folder, entry.image, what=f"the image of case {entry.id!r}"),
+        label=None
+        if entry.label is None
+        else _inside(folder, entry.label, what=f"the label of case {entry.id!r}"),
+        organs=all_organs if entry.organs is None else entry.organs,
+        group=entry.id if entry.group is None else entry.group,
+    )
+
+
+def _inside(folder: Path, text: str, *, what: str) -> Path:
+    """Return a manifest's path, refused where it leads out of the folder or to nothing."""
+    parts = PureWindowsPath(text)  # knows both slashes and drive letters
+    if parts.anchor or ".." in parts.parts or not parts.parts or "\0" in text:
+        raise InputError(
+            f"{folder / MANIFEST}: {what} is {text!r}; write a path below the data set's own folder"
+        )
+    path = folder / text
+    if not path.exists():
+        raise InputError(
+            f"{path}: {what} is listed in {MANIFEST} but absent; put the file there or take the entry out"
+        )
+    return path
+
+
+def _entry(folder: Path, case: Case) -> _Entry:
+    return _Entry(
+        id=case.id,
+        image=_relative(folder, case.image),
+        label=None if case.label is None else _relative(folder, case.label),
+        organs=case.organs if case.label is not None else None,
+        group=case.group,
+    )
+
+
+def _relative(folder: Path, path: Path) -> str:
+    try:
+        return path.relative_to(folder).as_posix()
+    except ValueError:
+        raise InputError(f"{path}: lies outside the data set's folder {folder}; move it there") from None
+
+
+def _segthor_cases(folder: Path) -> Iterator[Case]:
+    """Yield the cases of SegTHOR's layout in order of their names."""
+    level = folder / "train" if (folder / "train").is_dir() else folder
+    for place in sorted(p for p in level.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        image, label = _only(place, place.name), _only(place, "GT")
+        if image is None and label is not None:
+            raise InputError(f"{place}: has {label.name} but no {place.name}.nii.gz; put the image there")
+        if image is not None:
+            organs = SEGTHOR.names if label is not None else ()
+            yield Case(id=place.name, image=image, label=label, organs=organs, group=place.name)
+
+
+def _only(place: Path, stem: str) -> Path | None:
+    found = [place / f"{stem}{suffix}" for suffix in _SUFFIXES if (place / f"{stem}{suffix}").is_file()]
+    if len(found) > 1:
+        raise InputError(f"{place}: has both {found[0].name} and {found[1].name}; keep one")
+    return found[0] if found else None
+
+
+def _check_id(name: str) -> None:
+    if (
+        not name
+        or name != name.strip()
+        or name.startswith(".")
+        or name.endswith(".")
+        or not name.isprintable()
+        or any(c in name for c in '/\\:*?"<>|')
+        or len(name.encode()) > _LONGEST_ID
+    ):
+        raise InputError(
+            f"{name[:_LONGEST_ID]!r} cannot be a case's id, since it names a folder of results: use at most "
+            f"{_LONGEST_ID} bytes, no leading dot, no slash, colon or other sign that file systems refuse"
+        )

@@ -1,0 +1,185 @@
+import errno
+import importlib
+import json
+import logging
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import typer
+
+import thoar.cli
+from thoar.cli import app, info
+from thoar.core import errors
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as left:
+        app.main(arguments)
+    return int(left.value.code or 0)
+
+
+@pytest.fixture
+def raising(monkeypatch: pytest.MonkeyPatch) -> Callable[[BaseException], None]:
+    """Put a command that raises in the place of ``thoar info``."""
+
+    def put(error: BaseException) -> None:
+        def broken() -> None:
+            raise error
+
+        monkeypatch.setattr(info, "info", broken)
+
+    return put
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (errors.UsageError("asked\nfor nonsense"), 2),
+        (errors.InputError("no file"), 3),
+        (errors.LabelError("id 7"), 3),
+        (errors.ConfigError("no key"), 4),
+        (errors.ModelError("no model"), 5),
+        (errors.ResourceError("no room"), 6),
+        (MemoryError(), 6),
+        (OSError(errno.ENOSPC, "No space left on device", "x.nii"), 6),
+        (PermissionError(errno.EACCES, "Permission denied", "x.nii"), 3),
+        (errors.PeerError("no pip"), 7),
+        (errors.PartialFailureError("2 of 3 cases failed"), 8),
+    ],
+)
+def test_a_foreseen_error_is_one_line_and_its_own_exit_code(
+    error: Exception,
+    code: int,
+    raising: Callable[[BaseException], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    raising(error)
+    assert run("info") == code
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+
+
+def test_every_class_of_error_has_an_exit_code_tested_above() -> None:
+    assert sorted(errors.EXIT_CODES.values()) == [2, 3, 4, 5, 6, 7, 8]
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("by zero"), FileNotFoundError(errno.ENOENT, "none")])
+def test_an_unforeseen_error_shows_its_traceback_and_asks_for_a_report(
+    error: Exception, raising: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(error)
+    assert run("info") == 1
+    err = capsys.readouterr().err
+    assert "Traceback" in err
+    assert "please report it" in err
+
+
+def test_interrupting_leaves_with_130(
+    raising: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(KeyboardInterrupt())
+    assert run("info") == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("nonsense",), ("info", "--nonsense"), ("info", "extra"), ("--nonsense",)]
+)
+def test_wrong_use_leaves_with_2(arguments: tuple[str, ...], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(*arguments) == 2
+    assert capsys.readouterr().err
+
+
+def test_version_is_the_packages(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--version") == 0
+    assert capsys.readouterr().out == f"thoar {thoar.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("flags", "heard"),
+    [
+        ((), ["warning", "info"]),
+        (("--quiet",), ["warning"]),
+        (("--verbose",), ["warning", "info", "debug"]),
+    ],
+)
+@pytest.mark.parametrize("before", [True, False])
+def test_quiet_and_verbose_work_before_and_after_the_command(
+    flags: tuple[str, ...],
+    heard: list[str],
+    before: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def speaking() -> None:
+        for level in ("debug", "info", "warning"):
+            getattr(logging.getLogger("thoar.io.any"), level)("own %s", level)
+            getattr(logging.getLogger("pydicom"), level)(
+                "PHI^SECRET" if level != "warning" else "own outside"
+            )
+
+    monkeypatch.setattr(info, "info", speaking)
+    assert run(*flags, "info") == 0 if before else run("info", *flags) == 0
+    err = capsys.readouterr().err
+    assert sorted(w for w in ("debug", "info", "warning") if f"own {w}" in err) == sorted(heard)
+    assert "PHI^SECRET" not in err
+
+
+def test_what_follows_two_dashes_is_no_option() -> None:
+    assert app._program_options_first(["info", "--", "--quiet"]) == ["info", "--", "--quiet"]
+
+
+def test_help_lists_the_commands_that_exist_and_no_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help") == 0
+    shown = capsys.readouterr().out
+    modules = {m.name for m in pkgutil.iter_modules(thoar.cli.__path__)}
+    for name in app.COMMANDS:
+        assert (f" {name} " in shown) == (name in modules)
+
+
+def test_every_command_is_a_function_or_program_named_like_its_module() -> None:
+    modules = {m.name for m in pkgutil.iter_modules(thoar.cli.__path__)}
+    for name in modules & set(app.COMMANDS):
+        command = getattr(importlib.import_module(f"thoar.cli.{name}"), name)
+        assert isinstance(command, typer.Typer) or command.__name__ == name
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["info"], ["info", "--json"], ["nonsense"]])
+def test_neither_torch_nor_numpy_is_imported_before_a_command_needs_it(arguments: list[str]) -> None:
+    program = (
+        "import sys\n"
+        "from thoar.cli.app import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit:\n"
+        "    heavy = {'torch', 'numpy', 'scipy', 'pydicom', 'SimpleITK', 'nibabel', 'skimage'}\n"
+        "    print('HEAVY', sorted(heavy & set(sys.modules)))\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "HEAVY []"
+
+
+def test_the_package_runs_as_a_module() -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "thoar", "info", "--json"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["thoar"] == thoar.__version__
+
+
+REFERENCE = Path(__file__).parents[2] / "docs" / "reference" / "command-line.md"
+
+
+@pytest.mark.parametrize("word", [*(f"`thoar {name}" for name in app.COMMANDS), "130, 143"])
+def test_every_command_is_in_the_reference(word: str) -> None:
+    assert word in REFERENCE.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("code", [0, errors.EXIT_BUG, *errors.EXIT_CODES.values()])
+def test_every_exit_code_is_in_the_reference(code: int) -> None:
+    assert f"\n| {code} | " in REFERENCE.read_text(encoding="utf-8")
