@@ -1,0 +1,92 @@
+"""Which label maps a folder of predictions holds, and what their run records say."""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from thoar.core.errors import InputError
+from thoar.io.formats import volume_stem
+
+SEGMENTATION = "segmentation.nii.gz"
+RUN_RECORD = "run.json"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prediction:
+    """One predicted label map.
+
+    Attributes:
+        name: the case's id, or the best guess at it: the folder's or the file's name.
+        named: whether the name is the case's id for certain.
+        path: the label map.
+        training_cases: ids the model was trained on; None where no record says.
+    """
+
+    name: str
+    named: bool
+    path: Path
+    training_cases: frozenset[str] | None
+
+
+def find_predictions(place: Path) -> tuple[Prediction, ...]:
+    """Return the predictions at a place: a label map, or a folder as ``thoar segment`` writes it.
+
+    Raises:
+        InputError: if there is none, or a run record cannot be read.
+    """
+    if not place.exists():
+        raise InputError(f"{place}: no such file or folder of predictions")
+    if not place.is_dir():
+        record = place.parent if place.name == SEGMENTATION else None
+        return (_prediction(place, folder=record, name=volume_stem(place), named=False),)
+    if (place / SEGMENTATION).is_file():
+        name = place.resolve().name
+        return (_prediction(place / SEGMENTATION, folder=place, name=name, named=False),)
+    found = tuple(_cases_below(place))
+    if not found:
+        raise InputError(
+            f"{place}: holds no predictions; expected {SEGMENTATION}, or one folder per case with it, as "
+            "`thoar segment` writes them"
+        )
+    return found
+
+
+def training_cases(record: Mapping[str, Any]) -> frozenset[str] | None:
+    """Return the ids that a run record lists under ``model.training_cases``; None where it does not.
+
+    >>> sorted(training_cases({"model": {"training_cases": ["Patient_02", "Patient_01"]}}))
+    ['Patient_01', 'Patient_02']
+    """
+    model = record.get("model")
+    cases: object = (
+        cast("dict[str, object]", model).get("training_cases") if isinstance(model, dict) else None
+    )
+    return frozenset(str(case) for case in cast("list[object]", cases)) if isinstance(cases, list) else None
+
+
+def _cases_below(place: Path) -> Iterator[Prediction]:
+    for folder in sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")):
+        if (folder / SEGMENTATION).is_file():
+            yield _prediction(folder / SEGMENTATION, folder=folder, name=folder.name, named=True)
+
+
+def _prediction(path: Path, *, folder: Path | None, name: str, named: bool) -> Prediction:
+    record = {} if folder is None else _read_record(folder / RUN_RECORD)
+    case_id = record.get("case_id")
+    if isinstance(case_id, str) and not named:
+        name, named = case_id, True
+    return Prediction(name=name, named=named, path=path, training_cases=training_cases(record))
+
+
+def _read_record(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    try:
+        record = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: is no JSON ({error}); segment the case again") from error
+    if not isinstance(record, dict):
+        raise InputError(f"{path}: is no run record; segment the case again")
+    return cast("dict[str, Any]", record)

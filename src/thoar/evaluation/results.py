@@ -1,0 +1,123 @@
+"""The results file: one JSON file per evaluation, for people's scripts and for reports.
+
+JSON has no NaN and no infinity. Under ``scores`` and ``summaries``, ``null`` means undefined (NaN) and
+``"inf"`` infinite; everything else is a plain number (docs/reference/metrics.md).
+"""
+
+import math
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from thoar.core.errors import InputError
+from thoar.evaluation.summary import Summary
+from thoar.io.atomic import atomic_file
+from thoar.metrics.scores import OrganScores
+
+Schema = Literal["thoar.results/1"]
+
+
+class CaseResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One case.
+
+    Attributes:
+        case_id: its id in the data set.
+        in_training_data: whether the model was trained on it; None where no record says.
+        scores: by organ.
+        skipped: organs that the reference does not show.
+    """
+
+    case_id: str
+    in_training_data: bool | None
+    scores: dict[str, OrganScores]
+    skipped: tuple[str, ...]
+
+
+class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One evaluation.
+
+    Attributes:
+        schema: version of this layout.
+        thoar_version: that made it.
+        tolerance_mm: of surface Dice.
+        organs: in the order of the label set.
+        cases: in the order of the references.
+        summaries: by organ, then by score.
+        skipped: by organ, in how many cases the reference does not show it.
+        unlabelled_cases: ids of predictions for which there is no reference.
+    """
+
+    schema: Schema = "thoar.results/1"
+    thoar_version: str
+    tolerance_mm: float
+    organs: tuple[str, ...]
+    cases: tuple[CaseResult, ...]
+    summaries: dict[str, dict[str, Summary]]
+    skipped: dict[str, int]
+    unlabelled_cases: tuple[str, ...]
+
+
+def results_json(results: Results) -> str:
+    """Return the results file's text."""
+    plain = _without_odd_numbers(msgspec.to_builtins(results))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n"
+
+
+def write_results(path: Path, results: Results) -> None:
+    """Write the results file, whole or not at all.
+
+    Raises:
+        ResourceError: if the disk is full.
+    """
+    atomic_file(
+        path,
+        lambda temporary: _write_text(temporary, results_json(results)),
+        verify=_check_readable,
+    )
+
+
+def read_results(path: Path) -> Results:
+    """Read a results file.
+
+    Raises:
+        InputError: if it is missing, or is no results file of this version.
+    """
+    try:
+        raw: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
+        raw["summaries"] = _with_odd_numbers(raw.get("summaries"))
+        for case in raw["cases"]:
+            case["scores"] = _with_odd_numbers(case["scores"])
+        return msgspec.convert(raw, Results)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
+    except (msgspec.MsgspecError, KeyError, TypeError) as error:
+        raise InputError(
+            f"{path}: is no results file of this version of thoar ({error}); evaluate again"
+        ) from error
+
+
+def _write_text(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")
+
+
+def _check_readable(path: Path) -> None:
+    read_results(path)
+
+
+def _without_odd_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_odd_numbers(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_odd_numbers(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None if math.isnan(value) else "inf"
+    return value
+
+
+def _with_odd_numbers(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _with_odd_numbers(item) for key, item in value.items()}
+    if value is None:
+        return math.nan
+    return math.inf if value == "inf" else value
