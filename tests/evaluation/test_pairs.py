@@ -96,3 +96,10 @@ def test_a_case_the_model_was_trained_on_is_flagged_by_id_or_group(world, record
     (pair,) = pair_up(world.predictions, world.references).pairs
     assert pair.in_training_data is seen
     assert pair.organs == ("heart",)
+
+
+def test_organs_that_were_not_asked_for_are_left_out_not_missed(world):
+    world.reference("p1")
+    world.predict("p1", record={"organs_requested": ["heart"]})
+    (pair,) = pair_up(world.predictions, world.references).pairs
+    assert pair.organs == ("heart",)

@@ -93,7 +93,7 @@ def _remarks(results: "Results") -> Iterator[str]:
         if distance.n_infinite:
             yield f"{organ}: one mask is empty in {distance.n_infinite} {of_all}: Dice 0, distances infinite"
         if results.skipped[organ]:
-            yield f"{organ}: not labelled in {results.skipped[organ]} {of_all}, left out"
+            yield f"{organ}: not labelled or not asked for in {results.skipped[organ]} {of_all}, left out"
     if results.unlabelled_cases:
         yield f"no label map, not scored: {', '.join(results.unlabelled_cases)}"
     for case in results.cases:

@@ -18,7 +18,7 @@ class Pair:
         case_id: what the case is called in the results.
         prediction: label map.
         reference: label map.
-        organs: which organs the reference shows; the others are unknown, not absent.
+        organs: which organs the reference shows and the prediction was asked for; the others are skipped.
         in_training_data: whether the model was trained on this case; None where no record says.
     """
 
@@ -99,7 +99,7 @@ def _pair(
         case_id=case_id,
         prediction=prediction.path,
         reference=reference,
-        organs=organs,
+        organs=tuple(name for name in organs if prediction.organs is None or name in prediction.organs),
         in_training_data=None if trained is None else not trained.isdisjoint({case_id, group or case_id}),
     )
 

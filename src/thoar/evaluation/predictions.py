@@ -22,12 +22,14 @@ class Prediction:
         named: whether the name is the case's id for certain.
         path: the label map.
         training_cases: ids the model was trained on; None where no record says.
+        organs: that were asked for; None where no record says.
     """
 
     name: str
     named: bool
     path: Path
     training_cases: frozenset[str] | None
+    organs: frozenset[str] | None = None
 
 
 def find_predictions(place: Path) -> tuple[Prediction, ...]:
@@ -60,10 +62,11 @@ def training_cases(record: Mapping[str, Any]) -> frozenset[str] | None:
     ['Patient_01', 'Patient_02']
     """
     model = record.get("model")
-    cases: object = (
-        cast("dict[str, object]", model).get("training_cases") if isinstance(model, dict) else None
-    )
-    return frozenset(str(case) for case in cast("list[object]", cases)) if isinstance(cases, list) else None
+    return _names(cast("dict[str, object]", model).get("training_cases") if isinstance(model, dict) else None)
+
+
+def _names(listed: object) -> frozenset[str] | None:
+    return frozenset(str(name) for name in cast("list[object]", listed)) if isinstance(listed, list) else None
 
 
 def _cases_below(place: Path) -> Iterator[Prediction]:
@@ -77,7 +80,13 @@ def _prediction(path: Path, *, folder: Path | None, name: str, named: bool) -> P
     case_id = record.get("case_id")
     if isinstance(case_id, str) and not named:
         name, named = case_id, True
-    return Prediction(name=name, named=named, path=path, training_cases=training_cases(record))
+    return Prediction(
+        name=name,
+        named=named,
+        path=path,
+        training_cases=training_cases(record),
+        organs=_names(record.get("organs_requested")),
+    )
 
 
 def _read_record(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ class CaseResult(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         case_id: its id in the data set.
         in_training_data: whether the model was trained on it; None where no record says.
         scores: by organ.
-        skipped: organs that the reference does not show.
+        skipped: organs that the reference does not show or that were not asked for.
     """
 
     case_id: str
@@ -44,7 +44,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         organs: in the order of the label set.
         cases: in the order of the references.
         summaries: by organ, then by score.
-        skipped: by organ, in how many cases the reference does not show it.
+        skipped: by organ, in how many cases it is left out.
         unlabelled_cases: ids of predictions for which there is no reference.
     """
 
