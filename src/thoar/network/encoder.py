@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from thoar.core.configuration import Network
 from thoar.network.blocks import ConvolutionUnit, ResidualBlock
 
-Levels = list[Float[Tensor, "batch channel z y x"]]
+Levels = list[Float[Tensor, "batch _channel _z _y _x"]]
 """Features of the stem and of each residual block, finest first."""
 
 

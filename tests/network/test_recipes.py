@@ -1,0 +1,29 @@
+from importlib.resources import files
+from pathlib import Path
+
+import pytest
+
+from thoar.core.configuration import configuration_from, load_toml
+
+RECIPES = sorted(Path(str(files("thoar"))).glob("configs/*.toml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_keeps_the_papers_coarse_cells_of_6_by_8_by_8_mm(recipe):
+    configuration = configuration_from(load_toml(recipe))
+    stride_zyx, spacing_zyx_mm = (
+        configuration.network.total_stride_zyx,
+        configuration.preparation.spacing_zyx_mm,
+    )
+    assert [n * mm for n, mm in zip(stride_zyx, spacing_zyx_mm, strict=True)] == [6.0, 8.0, 8.0]
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_only_the_paper_averages_sigmoids_and_others_threshold_at_a_half(recipe):
+    configuration = configuration_from(load_toml(recipe))
+    if recipe.stem == "paper":
+        assert configuration.network.average == "sigmoids"
+        return
+    assert configuration.network.average == "logits"
+    assert configuration.localisation.threshold == 0.5
+    assert not configuration.localisation.organ_threshold
