@@ -1,0 +1,219 @@
+"""The run record ``run.json``: what was asked, what was used, what came out."""
+
+import hashlib
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import torch
+
+from thoar.core.box import Box, Index3
+from thoar.core.configuration import Configuration
+from thoar.core.geometry import Vector3
+from thoar.imaging.prepare import PreparationReport
+from thoar.inference.bundle import MANIFEST, Bundle, Source
+from thoar.inference.segmentation import OrganFlags, OrganSegmentation, Segmentation
+
+SCHEMA = "thoar.run/1"
+LIBRARIES = ("numpy", "scipy", "torch", "nibabel", "SimpleITK", "pydicom")
+
+
+class InputRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What was read.
+
+    Attributes:
+        name: of the file or folder, without its path.
+        sha256: of the file, or of all files of the folder in the order of their names.
+        shape_zyx: in the scan's own axis order.
+        spacing_zyx_mm: likewise.
+    """
+
+    name: str
+    sha256: str
+    shape_zyx: Index3
+    spacing_zyx_mm: Vector3
+
+
+class ModelRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which model was used.
+
+    Attributes:
+        name: its own.
+        manifest_sha256: of its manifest, which holds every other file's.
+        thoar_version: that wrote it.
+        sources: what it was trained on.
+        training_cases: ids of the cases and groups it was trained on.
+        configuration: of the run that made it.
+    """
+
+    name: str
+    manifest_sha256: str
+    thoar_version: str
+    sources: tuple[Source, ...]
+    training_cases: tuple[str, ...]
+    configuration: Configuration
+
+
+class OrganRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One organ's result.
+
+    Attributes:
+        id: in the label map.
+        volume_ml: of its own mask.
+        box_zyx: where its own mask was sought, on the scan's grid; None where it was not found.
+        flags: on it.
+    """
+
+    id: int
+    volume_ml: float
+    box_zyx: Box | None
+    flags: OrganFlags
+
+
+class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """All of ``run.json``.
+
+    Attributes:
+        schema: of this record.
+        case_id: the case's.
+        versions: of thoar, Python, the platform and the libraries used.
+        device: where the network ran.
+        threads: of torch.
+        input: what was read.
+        model: what was used.
+        organs_requested: names.
+        organs: per organ, its result.
+        overlaps_ml: volume that two organs' own masks share; the label map gives it to the more probable.
+        short_scan: the scan has fewer than twelve coarse slices.
+        preparation: what was done to the scan first.
+        seconds: per stage.
+        outputs: SHA-256 per file written beside this record.
+        warnings: for a person to read.
+    """
+
+    schema: str = SCHEMA
+    case_id: str
+    versions: dict[str, str]
+    device: str
+    threads: int
+    input: InputRecord
+    model: ModelRecord
+    organs_requested: tuple[str, ...]
+    organs: dict[str, OrganRecord]
+    overlaps_ml: dict[str, float]
+    short_scan: bool
+    preparation: PreparationReport
+    seconds: dict[str, float]
+    outputs: dict[str, str]
+    warnings: tuple[str, ...]
+
+
+def input_record(path: Path, segmentation: Segmentation) -> InputRecord:
+    """Return the record of what was read."""
+    return InputRecord(
+        name=path.name or path.resolve().name,
+        sha256=digest_of(path),
+        shape_zyx=segmentation.geometry.shape_zyx,
+        spacing_zyx_mm=segmentation.geometry.spacing_zyx_mm,
+    )
+
+
+def model_record(bundle: Bundle) -> ModelRecord:
+    """Return the record of a bundle."""
+    return ModelRecord(
+        name=bundle.manifest.name,
+        manifest_sha256=digest_of(bundle.folder / MANIFEST),
+        thoar_version=bundle.manifest.thoar_version,
+        sources=bundle.manifest.sources,
+        training_cases=bundle.manifest.training_cases,
+        configuration=bundle.configuration,
+    )
+
+
+def run_record(
+    case_id: str,
+    segmentation: Segmentation,
+    *,
+    input_read: InputRecord,
+    model: ModelRecord,
+    device: torch.device,
+    seconds: Mapping[str, float],
+    outputs: Mapping[str, str],
+    warnings: Sequence[str],
+) -> RunRecord:
+    """Return the whole record of one case."""
+    return RunRecord(
+        case_id=case_id,
+        versions=versions(),
+        device=str(device),
+        threads=torch.get_num_threads(),
+        input=input_read,
+        model=model,
+        organs_requested=segmentation.label_set.names,
+        organs={result.organ.name: _organ_record(result) for result in segmentation.organs},
+        overlaps_ml=segmentation.overlaps_ml(),
+        short_scan=segmentation.short_scan,
+        preparation=segmentation.preparation,
+        seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        outputs=dict(outputs),
+        warnings=tuple(warnings),
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a result depends on."""
+    return {
+        "thoar": version("thoar"),
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        **{name: version(name) for name in LIBRARIES},
+    }
+
+
+def warnings_of(segmentation: Segmentation) -> list[str]:
+    """Return the flags as sentences."""
+    lines = ["the scan is short: context far above and below is missing"] if segmentation.short_scan else []
+    for result in segmentation.organs:
+        lines += [f"{result.organ.name}: {text}" for text in _sentences(result)]
+    return lines
+
+
+def _sentences(result: OrganSegmentation) -> list[str]:
+    flags = result.flags
+    low, high = result.organ.usual_volume_ml or (0.0, 0.0)
+    said: list[tuple[Any, str]] = [
+        (flags.not_found, "not found"),
+        (flags.cut_by_scan, f"cut by the scan ({', '.join(flags.cut_by_scan)}); its volume is not whole"),
+        (
+            flags.touches_box,
+            f"reaches the end of its box ({', '.join(flags.touches_box)}) and may be cut off",
+        ),
+        (flags.several_components, f"in {flags.several_components} parts"),
+        (flags.coarse_fine_disagree, f"coarse and fine masks disagree (Dice {flags.coarse_fine_dice})"),
+        (flags.unusual_volume, f"{result.volume_ml:.0f} mL is unusual ({low:.0f} to {high:.0f})"),
+    ]
+    return [text for raised, text in said if raised]
+
+
+def _organ_record(result: OrganSegmentation) -> OrganRecord:
+    return OrganRecord(
+        id=result.organ.id,
+        volume_ml=round(result.volume_ml, 3),
+        box_zyx=result.box_zyx,
+        flags=result.flags,
+    )
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file, or of all files below a folder in the order of their paths."""
+    digest = hashlib.sha256()
+    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
+    for file in files:
+        with file.open("rb") as stream:
+            if len(files) == 1:
+                return hashlib.file_digest(stream, "sha256").hexdigest()
+            digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
