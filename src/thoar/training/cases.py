@@ -1,0 +1,225 @@
+"""Training cases: prepared once, kept in the run's folder, read from there by memory map."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+from jaxtyping import Bool, Float32, UInt8
+
+from thoar.core.box import Box, Index3
+from thoar.core.configuration import Configuration
+from thoar.core.errors import GeometryError, InputError, LabelError
+from thoar.core.geometry import Geometry
+from thoar.core.labels import LabelSet
+from thoar.datasets.manifest import Case
+from thoar.imaging.prepare import PreparationReport, Prepared, prepare, prepare_labels
+from thoar.io.atomic import atomic_file
+from thoar.io.formats import read_labels, read_volume
+
+_log = logging.getLogger(__name__)
+
+
+class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is kept beside a prepared case's two arrays; written last, so that it vouches for them."""
+
+    key: str
+    lps_from_index: list[list[float]]
+    content_zyx: Index3
+    box_cells: dict[str, Box]
+    report: PreparationReport
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class TrainingCase:
+    """A prepared case on disk.
+
+    Attributes:
+        id: the case's.
+        key: hash of its files and of how they were prepared.
+        organs: that are labelled.
+        image_path: float32 ``.npy``, 0 to 1, padded to the total stride.
+        labels_path: uint8 ``.npy``, label ids on the same grid.
+        geometry: the padded grid.
+        content_box: the part that is not padding.
+        box_cells: each labelled organ's box in coarse cells, where it has a voxel.
+        report: of its preparation.
+    """
+
+    id: str
+    key: str
+    organs: tuple[str, ...]
+    image_path: Path
+    labels_path: Path
+    geometry: Geometry
+    content_box: Box
+    box_cells: dict[str, Box]
+    report: PreparationReport
+
+    def image(self) -> Float32[np.ndarray, "z y x"]:
+        """Return the prepared voxels (a memory map)."""
+        return np.load(self.image_path, mmap_mode="r")
+
+    def labels(self) -> UInt8[np.ndarray, "z y x"]:
+        """Return the label ids (a memory map)."""
+        return np.load(self.labels_path, mmap_mode="r")
+
+    def prepared(self) -> Prepared:
+        """Return the case as the predictor takes it; results lie on the prepared grid without padding."""
+        return Prepared(
+            voxels=np.array(self.image()),
+            geometry=self.geometry,
+            content_box=self.content_box,
+            source_geometry=self.geometry.cropped(self.content_box),
+            report=self.report,
+        )
+
+
+def prepare_cases(
+    cases: Sequence[Case],
+    *,
+    configuration: Configuration,
+    label_set: LabelSet,
+    folder: Path,
+    workers: int = 1,
+    on_case: Callable[[str], None] = lambda _: None,
+) -> list[TrainingCase]:
+    """Return all cases prepared, reusing what the folder holds of the same content and settings.
+
+    Args:
+        cases: every one with a label.
+        configuration: how to prepare.
+        label_set: what the labels mean.
+        folder: where prepared cases are kept.
+        workers: threads.
+        on_case: called with each case's id when it is ready.
+
+    Raises:
+        InputError: naming the case that cannot be used and why.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+
+    def one(case: Case) -> TrainingCase:
+        ready = _ready_case(case, configuration=configuration, label_set=label_set, folder=folder)
+        on_case(case.id)
+        return ready
+
+    with ThreadPoolExecutor(max_workers=workers) as pool:
+        return list(pool.map(one, cases))
+
+
+def coarse_target(
+    labels: UInt8[np.ndarray, "z y x"], label: int, stride_zyx: Index3
+) -> Bool[np.ndarray, "cz cy cx"]:
+    """Return the coarse cells that hold at least one voxel of a label: the labels' max-pooling.
+
+    Args:
+        labels: ids; each axis a multiple of the stride.
+        label: which one.
+        stride_zyx: voxels per cell.
+    """
+    (z, y, x), (sz, sy, sx) = labels.shape, stride_zyx
+    return (labels == label).reshape(z // sz, sz, y // sy, sy, x // sx, sx).any(axis=(1, 3, 5))
+
+
+def _ready_case(
+    case: Case, *, configuration: Configuration, label_set: LabelSet, folder: Path
+) -> TrainingCase:
+    if case.label is None:
+        raise InputError(
+            f"case {case.id}: has no label, so it cannot be trained on; remove it from the data set"
+        )
+    key = _content_key(case, configuration)
+    record_path = folder / f"{case.id}.json"
+    record = _kept_record(record_path, key)
+    if record is None:
+        record = _prepare_and_keep(
+            case,
+            case.label,
+            key=key,
+            configuration=configuration,
+            label_set=label_set,
+            record_path=record_path,
+        )
+    image_path, labels_path = _array_paths(record_path)
+    shape = np.load(image_path, mmap_mode="r").shape
+    return TrainingCase(
+        id=case.id,
+        key=key,
+        organs=case.organs,
+        image_path=image_path,
+        labels_path=labels_path,
+        geometry=Geometry(shape_zyx=shape, lps_from_index=np.array(record.lps_from_index)),
+        content_box=Box.of_shape(record.content_zyx),
+        box_cells={name: box for name, box in record.box_cells.items() if name in case.organs},
+        report=record.report,
+    )
+
+
+def _array_paths(record_path: Path) -> tuple[Path, Path]:
+    return record_path.with_suffix(".image.npy"), record_path.with_suffix(".labels.npy")
+
+
+def _kept_record(path: Path, key: str) -> _Record | None:
+    try:
+        record = msgspec.json.decode(path.read_bytes(), type=_Record)
+    except (OSError, msgspec.DecodeError):
+        return None
+    return record if record.key == key and all(p.is_file() for p in _array_paths(path)) else None
+
+
+def _content_key(case: Case, configuration: Configuration) -> str:
+    digest = hashlib.sha256()
+    settings = (configuration.preparation, configuration.body, configuration.network.total_stride_zyx)
+    digest.update(msgspec.json.encode(settings))
+    for path in (case.image, case.label):
+        files = sorted(path.rglob("*")) if path and path.is_dir() else [path]
+        for file in files:
+            if file is not None and file.is_file():
+                with file.open("rb") as stream:
+                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _prepare_and_keep(
+    case: Case, label: Path, *, key: str, configuration: Configuration, label_set: LabelSet, record_path: Path
+) -> _Record:
+    stride_zyx = configuration.network.total_stride_zyx
+    try:
+        prepared = prepare(
+            read_volume(case.image),
+            preparation=configuration.preparation,
+            body=configuration.body,
+            multiple_zyx=stride_zyx,
+        )
+        labels = prepare_labels(read_labels(label, label_set), prepared)
+    except (GeometryError, LabelError, InputError) as error:
+        raise type(error)(f"case {case.id} ({case.image.name}, {label.name}): {error}") from error
+    record = _Record(
+        key=key,
+        lps_from_index=prepared.geometry.lps_from_index.tolist(),
+        content_zyx=prepared.content_box.shape_zyx,
+        box_cells=_boxes(labels, label_set, stride_zyx),
+        report=prepared.report,
+    )
+    image_path, labels_path = _array_paths(record_path)
+    record_path.unlink(missing_ok=True)
+    atomic_file(image_path, lambda path: np.save(path, prepared.voxels))
+    atomic_file(labels_path, lambda path: np.save(path, labels))
+    atomic_file(record_path, lambda path: _write_bytes(path, msgspec.json.encode(record)))
+    return record
+
+
+def _write_bytes(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+
+
+def _boxes(labels: np.ndarray, label_set: LabelSet, stride_zyx: Index3) -> dict[str, Box]:
+    boxes = {
+        organ.name: Box.of_mask(coarse_target(labels, organ.id, stride_zyx)) for organ in label_set.organs
+    }
+    return {name: box for name, box in boxes.items() if box is not None}

@@ -1,0 +1,37 @@
+"""A fixed small run gives the numbers it always gave, on any machine, within rounding."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thoar.core.configuration import Configuration
+from thoar.datasets.manifest import Dataset
+from thoar.training.run import train
+
+GOLDEN = {
+    (0, "train/coarse"): 0.939837,
+    (0, "train/head1_dice_heart"): 0.123492,
+    (1, "train/coarse"): 0.884661,
+    (1, "train/head1_dice_heart"): 0.209801,
+    (2, "train/coarse"): 0.832342,
+    (2, "train/head1_dice_heart"): 0.263675,
+    (2, "train/fine_heart"): 0.505371,
+    (2, "train/fine_trachea"): 0.717282,
+    (3, "train/coarse"): 0.690366,
+    (3, "train/head1_dice_heart"): 0.30149,
+    (3, "train/fine_heart"): 0.357611,
+    (3, "train/fine_trachea"): 0.466369,
+}
+"""Per epoch and loss, as this project has computed it since its first version."""
+
+
+def test_loss_curve_is_the_golden_one(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Callable[..., Configuration]
+) -> None:
+    train(small_configuration(), small_dataset, tmp_path, device="cpu")
+    with (tmp_path / "metrics.csv").open(newline="") as stream:
+        rows = list(csv.DictReader(stream))
+    losses = {(int(row["epoch"]), row["name"]): float(row["value"]) for row in rows}
+    assert {key: losses[key] for key in GOLDEN} == pytest.approx(GOLDEN, rel=1e-3)

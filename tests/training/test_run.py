@@ -1,0 +1,169 @@
+import csv
+import hashlib
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from thoar.core.configuration import Configuration
+from thoar.core.errors import ConfigError, InputError, UsageError
+from thoar.datasets.manifest import Dataset
+from thoar.inference.bundle import read_bundle
+from thoar.training import stages
+from thoar.training.run import train
+from thoar.training.stages import Event
+
+Configure = Callable[..., Configuration]
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {file.name: hashlib.sha256(file.read_bytes()).hexdigest() for file in sorted(folder.iterdir())}
+
+
+def rows(run: Path) -> list[list[str]]:
+    with (run / "metrics.csv").open(newline="") as stream:
+        return list(csv.reader(stream))
+
+
+def stop_after(steps: int) -> Callable[[], bool]:
+    """Return a ``should_stop`` that says yes after so many steps."""
+    asked = [0]
+
+    def should_stop() -> bool:
+        asked[0] += 1
+        return asked[0] >= steps
+
+    return should_stop
+
+
+@pytest.fixture(scope="session")
+def whole_run(
+    tmp_path_factory: pytest.TempPathFactory, small_dataset: Dataset, small_configuration: Configure
+) -> Path:
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    assert train(small_configuration(), small_dataset, run, device="cpu") == "finished"
+    return run
+
+
+def test_run_goes_through_both_stages_and_keeps_best_and_last(whole_run: Path) -> None:
+    stages_logged = {(row[0], row[1]) for row in rows(whole_run)[1:]}
+    assert stages_logged == {("0", "coarse"), ("1", "coarse"), ("2", "joint"), ("3", "joint")}
+    assert read_bundle(whole_run / "best").manifest.label_set.names == ("heart", "trachea")
+    assert read_bundle(whole_run / "last").configuration.name == "small"
+    assert sorted(p.name for p in (whole_run / "pictures").iterdir()) == ["epoch-0002.png", "epoch-0003.png"]
+    assert list((whole_run / "tensorboard").iterdir())
+
+
+def test_unweighted_dice_head_dice_and_validation_are_logged(whole_run: Path) -> None:
+    names = {row[2] for row in rows(whole_run)[1:]}
+    assert {"train/fine_dice_heart", "train/head1_dice_heart", "train/coarse_max_trachea"} <= names
+    assert {"validation/score", "validation/dice_heart", "validation/coarse_dice_trachea"} <= names
+
+
+def test_loss_falls(whole_run: Path) -> None:
+    losses = [float(row[3]) for row in rows(whole_run)[1:] if row[2] == "train/coarse"]
+    assert losses[-1] < losses[0]
+
+
+def test_same_seed_gives_the_same_weights_and_another_seed_others(
+    tmp_path: Path, whole_run: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    train(small_configuration(), small_dataset, tmp_path / "again", device="cpu")
+    assert digests(tmp_path / "again" / "best") == digests(whole_run / "best")
+    assert digests(tmp_path / "again" / "last") == digests(whole_run / "last")
+    train(small_configuration("train.seed=4"), small_dataset, tmp_path / "other", device="cpu")
+    other, whole = digests(tmp_path / "other" / "best"), digests(whole_run / "best")
+    assert other["encoder.safetensors"] != whole["encoder.safetensors"]
+
+
+@pytest.mark.parametrize("steps", [1, 5, 6, 8], ids=lambda steps: f"after step {steps}")
+def test_stopped_run_goes_on_bit_for_bit(
+    tmp_path: Path, whole_run: Path, small_dataset: Dataset, small_configuration: Configure, steps: int
+) -> None:
+    run = tmp_path / "run"
+    outcome = train(small_configuration(), small_dataset, run, device="cpu", should_stop=stop_after(steps))
+    assert outcome == "stopped"
+    assert train(small_configuration(), small_dataset, run, device="cpu", resume=True) == "finished"
+    assert digests(run / "last") == digests(whole_run / "last")
+    assert digests(run / "best") == digests(whole_run / "best")
+    assert rows(run) == rows(whole_run)
+
+
+def test_resume_refuses_another_configuration_and_says_which(
+    whole_run: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    changed = small_configuration("train.learning_rate=0.1")
+    with pytest.raises(ConfigError, match=r"train\.learning_rate was 0\.005, now 0\.1"):
+        train(changed, small_dataset, whole_run, device="cpu", resume=True)
+
+
+def test_resume_refuses_a_damaged_checkpoint(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", should_stop=stop_after(1))
+    state = tmp_path / "last" / "state.safetensors"
+    content = bytearray(state.read_bytes())
+    content[-1] ^= 1
+    state.write_bytes(content)
+    with pytest.raises(InputError, match=r"state\.safetensors: does not match its SHA-256"):
+        train(small_configuration(), small_dataset, tmp_path, device="cpu", resume=True)
+
+
+def test_folder_in_use_and_folder_without_checkpoint_are_refused(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    with pytest.raises(UsageError, match="no checkpoint to resume"):
+        train(small_configuration(), small_dataset, tmp_path / "new", device="cpu", resume=True)
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "thesis.tex").touch()
+    with pytest.raises(UsageError, match="not an empty folder"):
+        train(small_configuration(), small_dataset, tmp_path / "full", device="cpu")
+    assert [p.name for p in (tmp_path / "full").iterdir()] == ["thesis.tex"]
+
+
+def test_loss_that_is_no_number_stops_the_run_and_names_the_case(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = stages.draw_sample
+
+    def poisoned(case, context, *, epoch):
+        sample = whole(case, context, epoch=epoch)
+        if epoch == 1 and case.id == "chest-2":
+            sample.image[0, 0, 0] = float("nan")
+        return sample
+
+    monkeypatch.setattr(stages, "draw_sample", poisoned)
+    configuration = small_configuration("train.validation_cases=0")
+    with pytest.raises(ConfigError, match=r"epoch 1, step \d, case chest-2: .* no finite number"):
+        train(configuration, small_dataset, tmp_path, device="cpu")
+    assert read_bundle(tmp_path / "last")  # of the epoch before; its weights are checked to be finite
+
+
+def test_run_without_validation_cases_keeps_the_last_epoch_as_best(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    train(small_configuration("train.validation_cases=0"), small_dataset, tmp_path, device="cpu")
+    best, last = digests(tmp_path / "best"), digests(tmp_path / "last")
+    assert best["encoder.safetensors"] == last["encoder.safetensors"]
+
+
+def test_watcher_sees_every_step_with_its_loss_and_the_time_left(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    events: list[Event] = []
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", watch=events.append)
+    steps = [event for event in events if event.kind == "step"]
+    assert [event.step for event in steps] == [1, 2, 3] * 4
+    assert steps[-1].eta_s == 0
+    assert all(event.loss > 0 for event in steps)
+    assert sum(event.kind == "prepared" for event in events) == 4
+    assert [event.stage for event in events if event.kind == "validated"] == ["coarse"] * 2 + ["joint"] * 2
+
+
+def test_prepared_cases_are_reused_until_their_content_changes(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", should_stop=stop_after(1))
+    before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "prepared").iterdir()}
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", resume=True)
+    assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "prepared").iterdir()} == before
