@@ -53,17 +53,24 @@ def test_the_end_of_a_box_inside_the_scan_is_no_face_of_the_scan() -> None:
     assert scan_faces_reached(np.ones(box.shape_zyx, dtype=bool), box, GRID) == ()
 
 
-def test_faces_of_the_box_count_but_for_those_of_the_content() -> None:
+def test_faces_of_the_box_count_but_for_those_of_the_scan() -> None:
     content = Box(start_zyx=(0, 0, 0), stop_zyx=(9, 30, 39))
     inner = Box(start_zyx=(2, 8, 8), stop_zyx=(6, 16, 24))
     every = ("inferior", "superior", "anterior", "posterior", "right", "left")
-    assert box_faces_reached(np.ones(inner.shape_zyx, dtype=bool), inner, content) == every
+    assert box_faces_reached(np.ones(inner.shape_zyx, dtype=bool), inner, content, cut_by_scan=()) == every
     padded = Box(start_zyx=(0, 8, 8), stop_zyx=(10, 32, 24))
-    assert box_faces_reached(np.ones(padded.shape_zyx, dtype=bool), padded, content) == (
-        "anterior",
-        "right",
-        "left",
-    )
+    full = np.ones(padded.shape_zyx, dtype=bool)
+    cut = ("inferior", "superior", "posterior")
+    assert box_faces_reached(full, padded, content, cut_by_scan=cut) == ("anterior", "right", "left")
+
+
+def test_content_that_ends_before_the_scan_does_is_the_end_of_the_box() -> None:
+    content = Box(start_zyx=(0, 0, 0), stop_zyx=(9, 30, 39))
+    box = Box(start_zyx=(4, 8, 8), stop_zyx=(10, 16, 24))
+    mask = np.zeros(box.shape_zyx, dtype=bool)
+    mask[3:5, 2:4, 2:4] = True  # up to the content's last slice; behind it lies padding
+    assert box_faces_reached(mask, box, content, cut_by_scan=()) == ("superior",)
+    assert box_faces_reached(mask, box, content, cut_by_scan=("superior",)) == ()
 
 
 def cells_of(*places: tuple[int, int, int]) -> np.ndarray:

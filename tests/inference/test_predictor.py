@@ -198,6 +198,22 @@ def test_a_short_scan_is_flagged(hand_made, make_phantom) -> None:
         assert hand_made.predictor().predict(volume).short_scan is short
 
 
+def test_an_organ_whose_two_masks_contradict_each_other_is_not_drawn_where_that_is_asked(
+    hand_made, phantom
+) -> None:
+    seen = {"aorta": Box(start_zyx=(9, 0, 0), stop_zyx=(12, 100, 100))}
+    strict = Configuration(
+        preparation=Preparation(spacing_zyx_mm=(3.0, 2.0, 2.0)), localisation=Localisation(reject_dice=0.5)
+    )
+    found = hand_made.predictor(seen=seen, configuration=strict).predict(phantom.volume)
+    aorta = found.organ("aorta")
+    assert aorta.mask is None
+    assert aorta.flags.not_found
+    assert aorta.flags.coarse_fine_disagree
+    assert 0 < aorta.flags.coarse_fine_dice < 0.5
+    assert not found.organ("heart").flags.not_found
+
+
 def test_a_box_that_the_organ_touches_grows(hand_made, phantom) -> None:
     seen = {"aorta": Box(start_zyx=(9, 0, 0), stop_zyx=(12, 100, 100))}
     found = hand_made.predictor(seen=seen).predict(phantom.volume)

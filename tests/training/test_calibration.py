@@ -19,12 +19,18 @@ def observation(*, short_by: int = 0, inside: float = 0.8, halo: float = 0.3):
 
 
 def test_threshold_separates_the_organ_from_its_halo() -> None:
-    found = calibrate_organ("aorta", [observation(halo=0.6)], SETTINGS)
+    found = calibrate_organ("aorta", [observation(halo=0.6)] * ENOUGH_CASES, SETTINGS)
     assert 0.6 < found.threshold <= 0.8
 
 
+def test_few_cases_do_not_move_the_threshold() -> None:
+    few = [observation(halo=0.6)] * (ENOUGH_CASES - 1)
+    assert calibrate_organ("aorta", few, SETTINGS).threshold == SETTINGS.threshold
+
+
 def test_stated_threshold_stays_where_it_is_as_good_as_any() -> None:
-    assert calibrate_organ("aorta", [observation()], Localisation(threshold=0.55)).threshold == 0.55
+    found = calibrate_organ("aorta", [observation()] * ENOUGH_CASES, Localisation(threshold=0.55))
+    assert found.threshold == 0.55
 
 
 def test_margin_grows_at_the_face_where_boxes_fall_short() -> None:

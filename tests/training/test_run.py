@@ -1,16 +1,19 @@
 import csv
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from thoar.core.configuration import Configuration
 from thoar.core.errors import ConfigError, InputError, UsageError
+from thoar.core.labels import LabelSet
 from thoar.datasets.manifest import Dataset
 from thoar.inference.bundle import read_bundle
 from thoar.training import stages
 from thoar.training.run import train
+from thoar.training.split import split_cases
 from thoar.training.stages import Event
 
 Configure = Callable[..., Configuration]
@@ -95,6 +98,43 @@ def test_resume_refuses_another_configuration_and_says_which(
     changed = small_configuration("train.learning_rate=0.1")
     with pytest.raises(ConfigError, match=r"train\.learning_rate was 0\.005, now 0\.1"):
         train(changed, small_dataset, whole_run, device="cpu", resume=True)
+
+
+@pytest.mark.parametrize("change", ["order of organs", "labelled organs", "name of a case"])
+def test_resume_refuses_a_data_set_that_means_something_else(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure, change: str
+) -> None:
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", should_stop=stop_after(1))
+    label_set, cases = small_dataset.label_set, small_dataset.cases
+    changed = {
+        "order of organs": replace(small_dataset, label_set=LabelSet(organs=label_set.organs[::-1])),
+        "labelled organs": replace(
+            small_dataset,
+            cases=tuple(replace(c, organs=("heart", "trachea")[: 1 + i]) for i, c in enumerate(cases)),
+        ),
+        "name of a case": replace(small_dataset, cases=(replace(cases[0], id="renamed"), *cases[1:])),
+    }
+    with pytest.raises(ConfigError, match="started with other cases"):
+        train(small_configuration(), changed[change], tmp_path, device="cpu", resume=True)
+
+
+def test_bundles_say_what_they_were_trained_on_and_not_what_they_were_validated_on(
+    whole_run: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    training, (held_out,) = split_cases(small_dataset.cases, validation_cases=1, seed=3)
+    for kind in ("best", "last"):
+        named = read_bundle(whole_run / kind).manifest.training_cases
+        assert named == tuple(sorted(case.id for case in training))
+        assert held_out.id not in named
+
+
+def test_run_that_ended_before_its_first_checkpoint_can_be_started_again(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    (tmp_path / "prepared").mkdir()
+    (tmp_path / "tensorboard").mkdir()
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", should_stop=stop_after(1))
+    assert (tmp_path / "last").is_dir()
 
 
 def test_resume_refuses_a_damaged_checkpoint(

@@ -78,7 +78,7 @@ def case_of(tmp_path: Path):
         np.save(paths[0], image)
         np.save(paths[1], labels)
         return TrainingCase(
-            id="case", key="", organs=tuple(organs), image_path=paths[0], labels_path=paths[1],
+            id="case", group="case", key="", organs=tuple(organs), image_path=paths[0], labels_path=paths[1],
             geometry=Geometry.axial(SHAPE, (3.0, 1.0, 1.0)), content_box=Box.of_shape(SHAPE), box_cells={},
             report=PreparationReport(
                 threshold_hu=0, threshold_method="", body_ml=0, source_shape_zyx=SHAPE,

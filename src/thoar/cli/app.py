@@ -3,16 +3,18 @@
 import errno
 import importlib
 import logging
+import signal
 import sys
 import traceback
 from collections.abc import Sequence
 from importlib.metadata import version
 from importlib.util import find_spec
+from types import FrameType
 from typing import Annotated, NoReturn
 
 import typer
 
-from thoar.core.errors import EXIT_BUG, InputError, ResourceError, ThoarError, exit_code_of
+from thoar.core.errors import EXIT_BUG, EXIT_SIGNALLED, InputError, ResourceError, ThoarError, exit_code_of
 
 COMMANDS = ("segment", "train", "evaluate", "phantom", "sample", "model", "info")
 """In the order of ``thoar --help``. Each is a module here with a function or sub-application of its name."""
@@ -31,6 +33,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         arguments: without the program's name; the process's own by default.
     """
     given = list(sys.argv[1:] if arguments is None else arguments)
+    before = signal.signal(signal.SIGTERM, _end)
     try:
         application()(_program_options_first(given), prog_name="thoar")
     except ThoarError as error:
@@ -39,7 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         _leave(ResourceError(f"not enough memory: {error}" if str(error) else "not enough memory"))
     except Exception as error:  # noqa: BLE001 (the last place that can say something)
         _leave(_foreseen(error) or error)
+    finally:
+        signal.signal(signal.SIGTERM, before)
     sys.exit(0)
+
+
+def _end(number: int, _: FrameType | None) -> NoReturn:
+    """Leave as after an error, so that worker processes and half-written folders do not stay behind."""
+    sys.exit(EXIT_SIGNALLED + number)
 
 
 def application() -> typer.Typer:

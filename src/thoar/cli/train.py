@@ -13,15 +13,11 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from thoar.core.errors import ConfigError, UsageError
+from thoar.core.errors import EXIT_SIGNALLED, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from thoar.core.configuration import Configuration
     from thoar.training.stages import Event
-
-SIGNALLED = 128
-"""A program that a signal ended leaves with this plus the signal's number."""
-
 
 def train(
     recipe: Annotated[
@@ -117,7 +113,7 @@ def _signals_caught() -> Iterator[list[int]]:
 
 
 def _leave(number: int) -> NoReturn:
-    raise typer.Exit(SIGNALLED + number)
+    raise typer.Exit(EXIT_SIGNALLED + number)
 
 
 @contextmanager

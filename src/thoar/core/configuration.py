@@ -106,6 +106,7 @@ class Localisation(Section, frozen=True):
         contact_threshold: fine probability that counts as touching a face.
         keep_fraction: fine components smaller than this part of the largest are removed.
         disagree_dice: coarse and fine masks whose Dice is lower raise the flag ``coarse_fine_disagree``.
+        reject_dice: where it is lower even than this, the organ counts as not found; 0 never rejects.
     """
 
     threshold: float = 0.3
@@ -119,6 +120,7 @@ class Localisation(Section, frozen=True):
     contact_threshold: float = 0.5
     keep_fraction: float = 0.1
     disagree_dice: float = 0.5
+    reject_dice: float = 0.0
 
 
 class Loss(Section, frozen=True):

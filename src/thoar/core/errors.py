@@ -68,6 +68,8 @@ class PartialFailureError(ThoarError):
 
 
 EXIT_BUG = 1
+EXIT_SIGNALLED = 128
+"""A command that a signal ended leaves with this plus the signal's number: 130 or 143."""
 EXIT_CODES = MappingProxyType(
     {
         UsageError: 2,

@@ -29,7 +29,7 @@ import tomli_w
 from thoar.core.configuration import load_toml, plain
 from thoar.core.errors import ConfigError, InputError, LabelError
 from thoar.core.labels import SEGTHOR, LabelSet
-from thoar.io.atomic import atomic_file
+from thoar.io.atomic import atomic_bytes
 
 MANIFEST = "dataset.toml"
 _SUFFIXES = (".nii.gz", ".nii")
@@ -147,11 +147,7 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
         label_set=dataset.label_set, cases=tuple(_entry(folder, case) for case in dataset.cases)
     )
     text = tomli_w.dumps(plain(manifest)).encode()
-
-    def write(path: Path) -> None:
-        path.write_bytes(text)
-
-    atomic_file(folder / MANIFEST, write)
+    atomic_bytes(folder / MANIFEST, text)
 
 
 def _read_manifest(folder: Path) -> Dataset:

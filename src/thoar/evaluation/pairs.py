@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from thoar.core.errors import InputError
+from thoar.core.errors import InputError, LabelError
 from thoar.core.labels import SEGTHOR, LabelSet
 from thoar.datasets.manifest import Case, read_dataset
 from thoar.evaluation.predictions import Prediction, find_predictions
@@ -51,6 +51,7 @@ def pair_up(predictions: Path, references: Path) -> Pairing:
 
     Raises:
         InputError: naming every prediction without a reference and every reference without a prediction.
+        LabelError: if a prediction's record gives an organ another id than the references'.
     """
     found: Sequence[Prediction] = find_predictions(predictions)
     if references.is_dir():
@@ -62,6 +63,7 @@ def pair_up(predictions: Path, references: Path) -> Pairing:
             f"{predictions}: holds {len(found)} predictions ({_listed([p.name for p in found])}) for the one "
             f"label map {references}; give the data set's folder, or one prediction"
         )
+    _refuse_other_ids(found[0], SEGTHOR)
     pair = _pair(found[0], found[0].name, reference=references, organs=SEGTHOR.names)
     return Pairing(pairs=(pair,), label_set=SEGTHOR, unlabelled_cases=())
 
@@ -72,6 +74,8 @@ def _with_dataset(found: Sequence[Prediction], folder: Path) -> Pairing:
     by_id = _by_id(found, labelled)
     unlabelled = tuple(case.id for case in dataset.cases if case.label is None and case.id in by_id)
     _refuse_unpaired(by_id, labelled, unlabelled=unlabelled, folder=folder)
+    for prediction in by_id.values():
+        _refuse_other_ids(prediction, dataset.label_set)
     pairs = tuple(
         _pair(by_id[case.id], case.id, reference=case.label, organs=case.organs, group=case.group)
         for case in labelled
@@ -102,6 +106,16 @@ def _pair(
         organs=tuple(name for name in organs if prediction.organs is None or name in prediction.organs),
         in_training_data=None if trained is None else not trained.isdisjoint({case_id, group or case_id}),
     )
+
+
+def _refuse_other_ids(prediction: Prediction, label_set: LabelSet) -> None:
+    for organ in label_set.organs:
+        found = prediction.ids.get(organ.name, organ.id)
+        if found != organ.id:
+            raise LabelError(
+                f"{prediction.path}: its record gives {organ.name} the id {found}, the references "
+                f"{organ.id}; evaluate against a data set with the model's label set"
+            )
 
 
 def _refuse_unpaired(

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ class Prediction:
         path: the label map.
         training_cases: ids the model was trained on; None where no record says.
         organs: that were asked for; None where no record says.
+        ids: of organs in the label map, as far as a record says.
     """
 
     name: str
@@ -30,6 +31,7 @@ class Prediction:
     path: Path
     training_cases: frozenset[str] | None
     organs: frozenset[str] | None = None
+    ids: Mapping[str, object] = field(default_factory=dict)
 
 
 def find_predictions(place: Path) -> tuple[Prediction, ...]:
@@ -86,7 +88,13 @@ def _prediction(path: Path, *, folder: Path | None, name: str, named: bool) -> P
         path=path,
         training_cases=training_cases(record),
         organs=_names(record.get("organs_requested")),
+        ids=_ids(record.get("organs")),
     )
+
+
+def _ids(organs: object) -> dict[str, object]:
+    listed = cast("dict[str, Any]", organs) if isinstance(organs, dict) else {}
+    return {name: organ["id"] for name, organ in listed.items() if isinstance(organ, dict) and "id" in organ}
 
 
 def _read_record(path: Path) -> dict[str, Any]:

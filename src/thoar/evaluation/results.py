@@ -12,7 +12,7 @@ import msgspec
 
 from thoar.core.errors import InputError
 from thoar.evaluation.summary import Summary
-from thoar.io.atomic import atomic_file
+from thoar.io.atomic import atomic_bytes
 from thoar.metrics.scores import OrganScores
 
 Schema = Literal["thoar.results/1"]
@@ -70,11 +70,7 @@ def write_results(path: Path, results: Results) -> None:
     Raises:
         ResourceError: if the disk is full.
     """
-    atomic_file(
-        path,
-        lambda temporary: _write_text(temporary, results_json(results)),
-        verify=_check_readable,
-    )
+    atomic_bytes(path, results_json(results).encode(), verify=_check_readable)
 
 
 def read_results(path: Path) -> Results:
@@ -95,10 +91,6 @@ def read_results(path: Path) -> Results:
         raise InputError(
             f"{path}: is no results file of this version of thoar ({error}); evaluate again"
         ) from error
-
-
-def _write_text(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")
 
 
 def _check_readable(path: Path) -> None:

@@ -118,7 +118,8 @@ def prepare_labels(labels: LabelVolume, prepared: Prepared) -> UInt8[np.ndarray,
     """Bring a scan's label map to the scan's prepared grid; the values stay label ids.
 
     Args:
-        labels: on the same grid as the scan; its axes may be in another order.
+        labels: on the same grid as the scan; its axes may be in another order. Where the two grids differ
+            by no more than ``SAME_GRID_MM``, the scan's counts.
         prepared: the scan.
 
     Raises:
@@ -129,13 +130,17 @@ def prepare_labels(labels: LabelVolume, prepared: Prepared) -> UInt8[np.ndarray,
     if max(ids) > np.iinfo(np.uint8).max:
         raise LabelError(f"label ids up to {max(ids)} do not fit a prepared label map; use ids up to 255")
     _refuse_other_grid(labels.geometry, prepared.source_geometry)
-    lost = label_voxels_lost(labels, prepared)
+    turned = to_canonical(Volume(voxels=labels.voxels, geometry=labels.geometry))
+    scan = _canonical(prepared.source_geometry)
+    lost = label_voxels_lost(
+        LabelVolume(voxels=turned.voxels, geometry=scan, label_set=labels.label_set), prepared
+    )
     if lost:
         raise LabelError(
             f"{lost} labelled voxels lie outside the part of the scan that was found to be the body; "
             "do image and labels belong together? body.crop = false keeps the whole field of view"
         )
-    mapped = resample_labels(labels.voxels, labels.geometry, prepared.geometry, ids=ids)
+    mapped = resample_labels(turned.voxels, scan, prepared.geometry, ids=ids)
     return mapped.astype(np.uint8)
 
 

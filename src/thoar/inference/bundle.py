@@ -104,6 +104,7 @@ def write_bundle(
     label_set: LabelSet,
     localisation: Mapping[str, OrganLocalisation],
     about: Manifest | None = None,
+    training_cases: tuple[str, ...] = (),
     half: bool = False,
     card: str = "",
 ) -> None:
@@ -116,6 +117,7 @@ def write_bundle(
         label_set: the organs, in channel order.
         localisation: per organ.
         about: a manifest whose name, sources and training cases are taken over.
+        training_cases: ids of cases and groups it was trained on, where there is no such manifest.
         half: keep the weights in float16.
         card: text of ``card.md``.
     """
@@ -133,7 +135,7 @@ def write_bundle(
         label_set=label_set,
         localisation=dict(localisation),
         sources=about.sources if about else (),
-        training_cases=about.training_cases if about else (),
+        training_cases=about.training_cases if about else training_cases,
         parameters=sum(value.numel() for weights in parts.values() for value in weights.values()),
         sha256={
             file.name: _sha256(file)

@@ -29,20 +29,27 @@ def scan_faces_reached(mask: Bool[np.ndarray, "z y x"], box_zyx: Box, geometry: 
     return tuple(names)
 
 
-def box_faces_reached(mask: Bool[np.ndarray, "z y x"], box_zyx: Box, content: Box) -> tuple[str, ...]:
-    """Return the names of the box's faces that a mask reaches, but for those on the content's faces.
+def box_faces_reached(
+    mask: Bool[np.ndarray, "z y x"], box_zyx: Box, content: Box, *, cut_by_scan: tuple[str, ...]
+) -> tuple[str, ...]:
+    """Return the names of the box's faces that a mask reaches, but for those that are the scan's.
+
+    Where the content ends before the scan does (blank slices, a body that was cropped too tightly), its face
+    is one of the box.
 
     Args:
         mask: inside the box, on the prepared (canonical) grid.
         box_zyx: on that grid.
         content: the part of that grid that is not padding.
+        cut_by_scan: faces of the scan that the mask reaches, by name.
     """
-    before, after = touched_faces(mask)
+    inside = box_zyx.intersection(content) or box_zyx
+    before, after = touched_faces(mask[inside.shifted([-s for s in box_zyx.start_zyx]).slices])
     names: list[str] = []
     for axis, (low, high) in enumerate(FACES):
-        if before[axis] and box_zyx.start_zyx[axis] > content.start_zyx[axis]:
+        if before[axis] and (inside.start_zyx[axis] > content.start_zyx[axis] or low not in cut_by_scan):
             names.append(low)
-        if after[axis] and box_zyx.stop_zyx[axis] < content.stop_zyx[axis]:
+        if after[axis] and (inside.stop_zyx[axis] < content.stop_zyx[axis] or high not in cut_by_scan):
             names.append(high)
     return tuple(names)
 

@@ -204,14 +204,14 @@ class Predictor:
             flags=OrganFlags(),
             seconds=0.0,
         )
-        if result.mask is None or not result.mask.any():
-            return _not_found(organ, prepared, time.perf_counter() - began)
         agreement = coarse_fine_dice(fine, box_zyx=drawing.box_zyx, cells=cells, stride_zyx=self._stride_zyx)
+        if result.mask is None or not result.mask.any() or agreement < settings.reject_dice:
+            return _not_found(organ, prepared, time.perf_counter() - began, agreement=agreement)
         cut = scan_faces_reached(result.mask, box, prepared.source_geometry)
         flags = OrganFlags(
             cut_by_scan=cut,
             regrown=drawing.regrown,
-            touches_box=box_faces_reached(fine, drawing.box_zyx, prepared.content_box),
+            touches_box=box_faces_reached(fine, drawing.box_zyx, prepared.content_box, cut_by_scan=cut),
             several_components=kept if kept > 1 else 0,
             removed_components=removed,
             coarse_fine_disagree=agreement < settings.disagree_dice,
@@ -247,13 +247,19 @@ def _without_small_parts(
     return np.where(mask & ~kept, np.float32(0), probability), stayed, len(sizes) - stayed
 
 
-def _not_found(organ: Organ, prepared: Prepared, seconds: float) -> OrganSegmentation:
+def _not_found(
+    organ: Organ, prepared: Prepared, seconds: float, *, agreement: float | None = None
+) -> OrganSegmentation:
+    """Return the result without a contour; the agreement, where a fine mask was drawn but not kept."""
+    drawn = (
+        {} if agreement is None else {"coarse_fine_disagree": True, "coarse_fine_dice": round(agreement, 4)}
+    )
     return OrganSegmentation(
         organ=organ,
         box_zyx=None,
         probability=None,
         voxel_volume_ml=prepared.source_geometry.voxel_volume_ml,
-        flags=OrganFlags(not_found=True),
+        flags=OrganFlags(not_found=True, **drawn),
         seconds=seconds,
     )
 

@@ -24,7 +24,8 @@ class OrganFlags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """What a reader of one organ's contour should know.
 
     Attributes:
-        not_found: no coarse cell reached the threshold, or the fine mask is empty; no contour exists.
+        not_found: no contour exists: no coarse cell reached the threshold, the fine mask is empty, or the
+            two disagree so much that neither is believed.
         cut_by_scan: faces of the scan that the mask reaches; the organ goes on outside.
         regrown: how often the box grew because the organ touched it.
         touches_box: faces of the last box, not of the scan, that the mask still touches.

@@ -45,6 +45,15 @@ def atomic_file(
         temporary.unlink(missing_ok=True)
 
 
+def atomic_bytes(path: Path, content: bytes, *, verify: Callable[[Path], None] | None = None) -> None:
+    """Write a file of the given bytes as :func:`atomic_file` does."""
+
+    def write(temporary: Path) -> None:
+        temporary.write_bytes(content)
+
+    atomic_file(path, write, verify=verify)
+
+
 def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
     """Make or replace a whole folder: fill a new one, force it to disk, then swap by renames.
 

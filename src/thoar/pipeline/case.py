@@ -16,7 +16,7 @@ from thoar.inference.bundle import Bundle, read_bundle
 from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import Segmentation
 from thoar.inference.shipped import DEFAULT_MODEL, find_model
-from thoar.io.atomic import atomic_file
+from thoar.io.atomic import atomic_bytes
 from thoar.io.formats import read_volume
 from thoar.pipeline.inputs import InputCase
 from thoar.pipeline.outputs import DEFAULT_FORMATS, check_formats, is_result, write_outputs
@@ -288,8 +288,4 @@ def _listed(record: Path) -> list[str]:
 def _write_json(path: Path, content: object) -> None:
     text = msgspec.json.format(msgspec.json.encode(content), indent=2)
     path.parent.mkdir(parents=True, exist_ok=True)
-    atomic_file(path, lambda temporary: _write_bytes(temporary, text))
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
+    atomic_bytes(path, text)

@@ -14,7 +14,7 @@ from thoar.training.cases import TrainingCase, coarse_target
 
 THRESHOLDS = tuple(round(0.1 + 0.05 * step, 2) for step in range(15))
 ENOUGH_CASES = 20
-"""From so many cases on, measured margins may be smaller than the configuration's."""
+"""Fewer cases never move a threshold, nor make a margin smaller than the configuration's."""
 
 Observation = tuple[Float32[np.ndarray, "z y x"], Bool[np.ndarray, "z y x"]]
 """One case's coarse probability of an organ, and its true cells."""
@@ -48,7 +48,8 @@ def calibrate_organ(
     """Return the threshold of the best mean coarse Dice, and per face the margin that 95 % of boxes need.
 
     A face's error is by how many cells the box of the coarse mask falls short of the truth. A margin is
-    never below 1, nor, while there are fewer than ``ENOUGH_CASES`` cases, below the configuration's.
+    never below 1. With fewer than ``ENOUGH_CASES`` cases the configuration's threshold stays, and its margins
+    are the least.
 
     Args:
         organ: its name.
@@ -66,13 +67,14 @@ def calibrate_organ(
             np.mean([dice(mask, truth) for mask, (_, truth) in zip(masks, observations, strict=True)])
         )
 
-    threshold = max((stated.threshold, *THRESHOLDS), key=mean_dice)
+    enough = len(observations) >= ENOUGH_CASES
+    threshold = max((stated.threshold, *THRESHOLDS), key=mean_dice) if enough else stated.threshold
     errors = [
         _shortfall(coarse_mask(p, threshold, least_cells=settings.min_component_cells), truth)
         for p, truth in observations
     ]
     known = [error for error in errors if error is not None]
-    least = 1 if len(known) >= ENOUGH_CASES else max(1, *stated.margin_before_zyx)
+    least = 1 if enough else max(1, *stated.margin_before_zyx)
     margins = np.full(6, least)
     if known:
         margins = np.maximum(margins, np.ceil(np.percentile(known, 95, axis=0)).astype(int))

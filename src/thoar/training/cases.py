@@ -18,7 +18,7 @@ from thoar.core.geometry import Geometry
 from thoar.core.labels import LabelSet
 from thoar.datasets.manifest import Case
 from thoar.imaging.prepare import PreparationReport, Prepared, prepare, prepare_labels
-from thoar.io.atomic import atomic_file
+from thoar.io.atomic import atomic_bytes, atomic_file
 from thoar.io.formats import read_labels, read_volume
 
 _log = logging.getLogger(__name__)
@@ -40,7 +40,8 @@ class TrainingCase:
 
     Attributes:
         id: the case's.
-        key: hash of its files and of how they were prepared.
+        group: the cases it belongs with.
+        key: hash of its files, of what its labels mean and of how they were prepared.
         organs: that are labelled.
         image_path: float32 ``.npy``, 0 to 1, padded to the total stride.
         labels_path: uint8 ``.npy``, label ids on the same grid.
@@ -51,6 +52,7 @@ class TrainingCase:
     """
 
     id: str
+    group: str
     key: str
     organs: tuple[str, ...]
     image_path: Path
@@ -133,7 +135,7 @@ def _ready_case(
         raise InputError(
             f"case {case.id}: has no label, so it cannot be trained on; remove it from the data set"
         )
-    key = _content_key(case, configuration)
+    key = _content_key(case, configuration, label_set)
     record_path = folder / f"{case.id}.json"
     record = _kept_record(record_path, key)
     if record is None:
@@ -149,6 +151,7 @@ def _ready_case(
     shape = np.load(image_path, mmap_mode="r").shape
     return TrainingCase(
         id=case.id,
+        group=case.group,
         key=key,
         organs=case.organs,
         image_path=image_path,
@@ -172,10 +175,11 @@ def _kept_record(path: Path, key: str) -> _Record | None:
     return record if record.key == key and all(p.is_file() for p in _array_paths(path)) else None
 
 
-def _content_key(case: Case, configuration: Configuration) -> str:
+def _content_key(case: Case, configuration: Configuration, label_set: LabelSet) -> str:
     digest = hashlib.sha256()
     settings = (configuration.preparation, configuration.body, configuration.network.total_stride_zyx)
-    digest.update(msgspec.json.encode(settings))
+    meaning = ([(organ.name, organ.id) for organ in label_set.organs], case.organs)
+    digest.update(msgspec.json.encode((settings, meaning)))
     for path in (case.image, case.label):
         files = sorted(path.rglob("*")) if path and path.is_dir() else [path]
         for file in files:
@@ -210,12 +214,8 @@ def _prepare_and_keep(
     record_path.unlink(missing_ok=True)
     atomic_file(image_path, lambda path: np.save(path, prepared.voxels))
     atomic_file(labels_path, lambda path: np.save(path, labels))
-    atomic_file(record_path, lambda path: _write_bytes(path, msgspec.json.encode(record)))
+    atomic_bytes(record_path, msgspec.json.encode(record))
     return record
-
-
-def _write_bytes(path: Path, content: bytes) -> None:
-    path.write_bytes(content)
 
 
 def _boxes(labels: np.ndarray, label_set: LabelSet, stride_zyx: Index3) -> dict[str, Box]:

@@ -21,6 +21,9 @@ from thoar.training.stages import Event, Outcome, Run, go_on
 from thoar.training.state import TrainingState, load_last, new_state
 from thoar.training.steps import Context
 
+BEFORE = ("prepared", "tensorboard")
+"""What a run that ended before its first checkpoint leaves; the next one may use it."""
+
 
 def train(
     configuration: Configuration,
@@ -38,7 +41,7 @@ def train(
     Args:
         configuration: resolved.
         dataset: every case with a label.
-        folder: the run's; new or empty, unless resumed.
+        folder: the run's; new or empty (but for cases that are prepared already), unless resumed.
         device: see :func:`thoar.inference.predictor.choose_device`.
         resume: go on from ``folder/last``. On one machine's CPU, with one number of threads, the result
             is bit for bit that of a run without interruption.
@@ -93,7 +96,7 @@ def _check_folder(folder: Path, *, resume: bool) -> None:
         recover_folder(folder / "last")
         if not (folder / "last").is_dir():
             raise UsageError(f"{folder}: holds no checkpoint to resume from; start without --resume")
-    elif folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    elif folder.exists() and (not folder.is_dir() or any(p.name not in BEFORE for p in folder.iterdir())):
         raise UsageError(f"{folder}: is not an empty folder; choose another, or go on in it with --resume")
     folder.mkdir(parents=True, exist_ok=True)
 
@@ -148,7 +151,7 @@ def _caps(
 
 
 def _data_key(training: Sequence[TrainingCase], validation: Sequence[TrainingCase]) -> str:
-    keys = ([case.key for case in training], [case.key for case in validation])
+    keys = [[(case.id, case.key) for case in cases] for cases in (training, validation)]
     return hashlib.sha256(msgspec.json.encode(keys)).hexdigest()
 
 

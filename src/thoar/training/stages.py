@@ -100,6 +100,11 @@ class Run:
         """Of the two stages."""
         return self.context.configuration.train
 
+    @property
+    def trained_on(self) -> tuple[str, ...]:
+        """Ids of the cases and groups trained on, for the bundles' manifests."""
+        return tuple(sorted({name for case in self.training for name in (case.id, case.group)}))
+
 
 def go_on(run: Run, state: TrainingState) -> Outcome:
     """Take a run from where its state stands to its end, or until it is asked to stop."""
@@ -206,6 +211,7 @@ def _calibrate_best(run: Run) -> None:
         configuration=run.configuration,
         label_set=run.context.label_set,
         localisation=calibrate(predictor, run.validation),
+        training_cases=run.trained_on,
     )
 
 
@@ -250,7 +256,13 @@ def _predictor(run: Run, state: TrainingState) -> Predictor:
 
 
 def _save_last(run: Run, state: TrainingState) -> None:
-    save_last(run.folder, state, configuration=run.configuration, label_set=run.context.label_set)
+    save_last(
+        run.folder,
+        state,
+        configuration=run.configuration,
+        label_set=run.context.label_set,
+        training_cases=run.trained_on,
+    )
 
 
 def _save_best(run: Run, state: TrainingState) -> None:
@@ -260,4 +272,5 @@ def _save_best(run: Run, state: TrainingState) -> None:
         configuration=run.configuration,
         label_set=run.context.label_set,
         localisation=state.progress.localisation,
+        training_cases=run.trained_on,
     )

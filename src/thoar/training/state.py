@@ -106,7 +106,14 @@ def update_average(state: TrainingState, decay: float) -> None:
             average.lerp_(value, weight)
 
 
-def save_last(run: Path, state: TrainingState, *, configuration: Configuration, label_set: LabelSet) -> None:
+def save_last(
+    run: Path,
+    state: TrainingState,
+    *,
+    configuration: Configuration,
+    label_set: LabelSet,
+    training_cases: tuple[str, ...],
+) -> None:
     """Replace ``RUN/last`` by the present state; a kill at any instant leaves the old one or this one."""
 
     def fill(folder: Path) -> None:
@@ -116,6 +123,7 @@ def save_last(run: Path, state: TrainingState, *, configuration: Configuration, 
             configuration=configuration,
             label_set=label_set,
             localisation=state.progress.localisation,
+            training_cases=training_cases,
         )
         save_file(_tensors_of(state), folder / STATE)
         state.progress.state_sha256 = hashlib.sha256((folder / STATE).read_bytes()).hexdigest()
@@ -131,6 +139,7 @@ def save_best(
     configuration: Configuration,
     label_set: LabelSet,
     localisation: dict[str, OrganLocalisation],
+    training_cases: tuple[str, ...],
 ) -> None:
     """Replace ``RUN/best`` by a bundle of a network."""
     replace_folder(
@@ -141,6 +150,7 @@ def save_best(
             configuration=configuration,
             label_set=label_set,
             localisation=localisation,
+            training_cases=training_cases,
         ),
     )
 
