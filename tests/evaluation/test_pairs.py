@@ -1,6 +1,6 @@
 import pytest
 
-from thoar.core.errors import InputError
+from thoar.core.errors import InputError, LabelError
 from thoar.core.labels import SEGTHOR
 from thoar.datasets.manifest import Case, Dataset, write_dataset
 from thoar.evaluation.pairs import pair_up
@@ -103,3 +103,10 @@ def test_organs_that_were_not_asked_for_are_left_out_not_missed(world):
     world.predict("p1", record={"organs_requested": ["heart"]})
     (pair,) = pair_up(world.predictions, world.references).pairs
     assert pair.organs == ("heart",)
+
+
+def test_a_prediction_whose_ids_mean_other_organs_is_refused(world):
+    world.reference("p1")
+    world.predict("p1", record={"organs": {"heart": {"id": 1}}})
+    with pytest.raises(LabelError, match="gives heart the id 1, the references 2"):
+        pair_up(world.predictions, world.references)

@@ -252,6 +252,19 @@ def test_labels_in_another_axis_order_than_the_scan_are_the_same_labels() -> Non
     )
 
 
+def test_labels_whose_header_is_turned_by_rounding_lie_on_the_scans_grid() -> None:
+    grid = scan_grid()
+    angle = 0.05 / np.linalg.norm(np.array(grid.shape_zyx[1:]) * grid.spacing_zyx_mm[1:])
+    turn = np.eye(4)
+    turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
+    turned = Geometry(shape_zyx=grid.shape_zyx, lps_from_index=turn @ grid.lps_from_index)
+    assert 0.01 < grid.difference_mm(turned) < 0.1
+    prepared, mask = prepared_scan(grid), distance_mm(grid) < RADIUS_MM
+    np.testing.assert_array_equal(
+        prepare_labels(labels_on(turned, mask), prepared), prepare_labels(labels_on(grid, mask), prepared)
+    )
+
+
 def test_label_ids_above_255_are_refused() -> None:
     grid = scan_grid()
     labels = LabelVolume(

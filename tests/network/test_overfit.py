@@ -55,7 +55,7 @@ def sample_of(shape_zyx, stride_zyx):
 
 def a_case():
     return TrainingCase(
-        id="phantom", key="", organs=SEGTHOR.names, image_path=Path(), labels_path=Path(),
+        id="phantom", group="phantom", key="", organs=SEGTHOR.names, image_path=Path(), labels_path=Path(),
         geometry=Geometry.axial((1, 1, 1), (1.0, 1.0, 1.0)), content_box=Box.of_shape((1, 1, 1)),
         box_cells={},
         report=PreparationReport(
