@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from thoar.core.configuration import Configuration
-from thoar.core.errors import ConfigError, InputError, UsageError
+from thoar.core.errors import ConfigError, InputError, ModelError, UsageError
 from thoar.core.labels import LabelSet
 from thoar.datasets.manifest import Dataset
 from thoar.inference.bundle import read_bundle
+from thoar.inference.predictor import Predictor
 from thoar.training import stages
 from thoar.training.run import train
 from thoar.training.split import split_cases
@@ -55,6 +56,17 @@ def test_run_goes_through_both_stages_and_keeps_best_and_last(whole_run: Path) -
     assert read_bundle(whole_run / "last").configuration.name == "small"
     assert sorted(p.name for p in (whole_run / "pictures").iterdir()) == ["epoch-0002.png", "epoch-0003.png"]
     assert list((whole_run / "tensorboard").iterdir())
+
+
+def test_model_of_the_coarse_stage_alone_is_not_offered_for_use(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", should_stop=stop_after(4))
+    for name in ("best", "last"):
+        with pytest.raises(ModelError, match="its fine decoders are not trained"):
+            Predictor.from_bundle(read_bundle(tmp_path / name), device="cpu")
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", resume=True)
+    assert Predictor.from_bundle(read_bundle(tmp_path / "best"), device="cpu")
 
 
 def test_unweighted_dice_head_dice_and_validation_are_logged(whole_run: Path) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from thoar.core.configuration import Configuration
     from thoar.training.stages import Event
 
+
 def train(
     recipe: Annotated[
         str, typer.Argument(metavar="CONFIG", help="A shipped recipe (paper, fast, tiny) or a TOML file.")
@@ -53,7 +54,7 @@ def train(
     )
     torch.use_deterministic_algorithms(deterministic)
     dataset = read_dataset(data)
-    with _signals_caught() as caught, _watcher() as watch:
+    with _signals_caught() as caught, _watcher() as watch, _indeterminism_explained():
         deadline = time.monotonic() + limit_s
         outcome = train_run(
             configuration,
@@ -110,6 +111,19 @@ def _signals_caught() -> Iterator[list[int]]:
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def _indeterminism_explained() -> Iterator[None]:
+    try:
+        yield
+    except RuntimeError as error:
+        if "deterministic" not in str(error):
+            raise
+        raise UsageError(
+            f"--deterministic: this device cannot do all of it ({str(error).splitlines()[0]}); "
+            "use --device cpu, or train without"
+        ) from error
 
 
 def _leave(number: int) -> NoReturn:

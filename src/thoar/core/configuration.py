@@ -8,12 +8,25 @@ stored with every run and bundle.
 import tomllib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
+from msgspec import Meta
 
 from thoar.core.box import Index3
 from thoar.core.errors import ConfigError
+
+_MOST = 10**9  # keeps infinity out; no setting comes near
+
+Count = Annotated[int, Meta(ge=0, le=_MOST)]
+Positive = Annotated[int, Meta(ge=1, le=_MOST)]
+Amount = Annotated[float, Meta(ge=0, le=_MOST)]
+Length = Annotated[float, Meta(gt=0, le=_MOST)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+Probability = Annotated[float, Meta(gt=0, lt=1)]
+"""A threshold of a probability: neither everything nor nothing passes it."""
+Factors = tuple[Positive, Positive, Positive]
+Range = tuple[float, float]
 
 
 class Section(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,8 +41,8 @@ class Preparation(Section, frozen=True):
         window_hu: values are clipped to this and mapped linearly to 0..1; 0 is what padding means.
     """
 
-    spacing_zyx_mm: tuple[float, float, float] = (3.0, 1.0, 1.0)
-    window_hu: tuple[float, float] = (-1000.0, 1000.0)
+    spacing_zyx_mm: tuple[Length, Length, Length] = (3.0, 1.0, 1.0)
+    window_hu: Range = (-1000.0, 1000.0)
 
 
 class Body(Section, frozen=True):
@@ -43,16 +56,16 @@ class Body(Section, frozen=True):
 
     crop: bool = True
     mask_outside: bool = True
-    clip_hu: tuple[float, float] = (-1024.0, 1000.0)
+    clip_hu: Range = (-1024.0, 1000.0)
 
 
 class Block(Section, frozen=True):
     """One residual block of the encoder (S6, S7): its stride sits in its first convolution."""
 
-    channels: int
-    convolutions: int
-    stride_zyx: Index3 = (1, 1, 1)
-    dilation: int = 1
+    channels: Positive
+    convolutions: Positive
+    stride_zyx: Factors = (1, 1, 1)
+    dilation: Positive = 1
 
 
 class Network(Section, frozen=True):
@@ -64,8 +77,8 @@ class Network(Section, frozen=True):
         average: how the three heads are joined, ``sigmoids`` as printed, ``logits`` with one sigmoid.
     """
 
-    stem_channels: int = 16
-    blocks: tuple[Block, ...] = (
+    stem_channels: Positive = 16
+    blocks: Annotated[tuple[Block, ...], Meta(min_length=3)] = (
         Block(channels=32, convolutions=2, stride_zyx=(1, 2, 2)),
         Block(channels=64, convolutions=2, stride_zyx=(2, 2, 2)),
         Block(channels=128, convolutions=3, stride_zyx=(1, 2, 2), dilation=3),
@@ -109,18 +122,18 @@ class Localisation(Section, frozen=True):
         reject_dice: where it is lower even than this, the organ counts as not found; 0 never rejects.
     """
 
-    threshold: float = 0.3
-    organ_threshold: dict[str, float] = msgspec.field(default_factory=lambda: {"heart": 0.5})
-    margin_cells: int = 2
-    organ_margin_cells: dict[str, int] = msgspec.field(default_factory=lambda: {"heart": 1})
-    min_component_cells: int = 5
-    min_box_cells: int = 4
-    regrow_times: int = 3
-    regrow_volume: float = 3.0
-    contact_threshold: float = 0.5
-    keep_fraction: float = 0.1
-    disagree_dice: float = 0.5
-    reject_dice: float = 0.0
+    threshold: Probability = 0.3
+    organ_threshold: dict[str, Probability] = msgspec.field(default_factory=lambda: {"heart": 0.5})
+    margin_cells: Count = 2
+    organ_margin_cells: dict[str, Count] = msgspec.field(default_factory=lambda: {"heart": 1})
+    min_component_cells: Positive = 5
+    min_box_cells: Positive = 4
+    regrow_times: Count = 3
+    regrow_volume: Length = 3.0
+    contact_threshold: Probability = 0.5
+    keep_fraction: Share = 0.1
+    disagree_dice: Share = 0.5
+    reject_dice: Share = 0.0
 
 
 class Loss(Section, frozen=True):
@@ -140,13 +153,13 @@ class Loss(Section, frozen=True):
     """
 
     union: Literal["sum", "literal"] = "sum"
-    smoothing: float = 1.0
+    smoothing: Amount = 1.0
     absent: Literal["ignore", "suppress"] = "ignore"
     mining: Literal["weights", "topk", "ohem", "none"] = "weights"
-    mining_alpha: float = 2.0
-    mining_gamma: float = 1.0
-    mining_ramp_epochs: int = 5
-    hardest_fraction: float = 0.1
+    mining_alpha: Amount = 2.0
+    mining_gamma: Amount = 1.0
+    mining_ramp_epochs: Count = 5
+    hardest_fraction: Annotated[float, Meta(gt=0, le=1)] = 0.1
 
 
 class Augmentation(Section, frozen=True):
@@ -171,20 +184,20 @@ class Augmentation(Section, frozen=True):
     """
 
     enabled: bool = True
-    probability: float = 0.5
-    rotation_degrees_zyx: tuple[float, float, float] = (10.0, 5.0, 5.0)
-    scale: float = 0.15
-    elastic_mm: float = 4.0
-    elastic_period_mm: float = 60.0
-    shift_hu: float = 20.0
-    gain: float = 0.1
-    contrast_gain: tuple[float, float] = (0.2, 1.5)
+    probability: Share = 0.5
+    rotation_degrees_zyx: tuple[Amount, Amount, Amount] = (10.0, 5.0, 5.0)
+    scale: Amount = 0.15
+    elastic_mm: Amount = 4.0
+    elastic_period_mm: Length = 60.0
+    shift_hu: Amount = 20.0
+    gain: Share = 0.1
+    contrast_gain: tuple[Amount, Amount] = (0.2, 1.5)
     contrast_knee_hu: float = 50.0
-    noise_hu: float = 30.0
-    blur_mm: float = 1.5
-    thick_slices_mm: float = 6.0
-    short_scan_probability: float = 0.15
-    short_scan_cells: int = 12
+    noise_hu: Amount = 30.0
+    blur_mm: Amount = 1.5
+    thick_slices_mm: Amount = 6.0
+    short_scan_probability: Share = 0.15
+    short_scan_cells: Positive = 12
 
 
 class Boxes(Section, frozen=True):
@@ -199,11 +212,11 @@ class Boxes(Section, frozen=True):
         cap: no box is larger than so many times the organ's 99th-percentile box.
     """
 
-    jitter_cells: int = 2
-    wide_probability: float = 0.25
-    prediction_from: float = 0.5
-    union_limit: float = 3.0
-    cap: float = 1.5
+    jitter_cells: Count = 2
+    wide_probability: Share = 0.25
+    prediction_from: Share = 0.5
+    union_limit: Length = 3.0
+    cap: Length = 1.5
 
 
 class Train(Section, frozen=True):
@@ -227,21 +240,21 @@ class Train(Section, frozen=True):
         threads: of torch on a CPU; 0 leaves its default.
     """
 
-    coarse_epochs: int = 40
-    joint_epochs: int = 50
+    coarse_epochs: Count = 40
+    joint_epochs: Count = 50
     optimiser: Literal["adam", "adamw"] = "adam"
-    learning_rate: float = 1e-4
+    learning_rate: Length = 1e-4
     schedule: Literal["constant", "cosine"] = "constant"
-    warmup_steps: int = 0
-    weight_decay: float = 0.0
-    gradient_norm: float = 0.0
-    averaging: float = 0.0
+    warmup_steps: Count = 0
+    weight_decay: Amount = 0.0
+    gradient_norm: Amount = 0.0
+    averaging: Annotated[float, Meta(ge=0, lt=1)] = 0.0
     precision: Literal["float32", "bfloat16"] = "float32"
-    cases_per_epoch: int = 0
-    validation_cases: int = 1
-    validate_every: int = 1
-    seed: int = 0
-    threads: int = 0
+    cases_per_epoch: Count = 0
+    validation_cases: Count = 1
+    validate_every: Positive = 1
+    seed: Count = 0
+    threads: Count = 0
 
 
 class Configuration(Section, frozen=True):
@@ -262,42 +275,14 @@ class Configuration(Section, frozen=True):
     train: Train = Train()
 
     def __post_init__(self) -> None:
-        for path, value in _impossible_values(self):
-            raise ConfigError(f"{path} = {value!r} is out of range")
-
-
-def _impossible_values(c: Configuration) -> list[tuple[str, object]]:
-    checks = [
-        ("preparation.spacing_zyx_mm", c.preparation.spacing_zyx_mm, min(c.preparation.spacing_zyx_mm) > 0),
-        ("preparation.window_hu", c.preparation.window_hu, _rising(c.preparation.window_hu)),
-        ("body.clip_hu", c.body.clip_hu, _rising(c.body.clip_hu)),
-        ("network.stem_channels", c.network.stem_channels, c.network.stem_channels > 0),
-        ("network.blocks", len(c.network.blocks), len(c.network.blocks) >= 3),  # noqa: PLR2004 (S8)
-        *(
-            (f"network.blocks[{i}]", block, _possible_block(block))
-            for i, block in enumerate(c.network.blocks)
-        ),
-        ("localisation.threshold", c.localisation.threshold, 0 < c.localisation.threshold < 1),
-        ("localisation.min_box_cells", c.localisation.min_box_cells, c.localisation.min_box_cells >= 1),
-        ("localisation.margin_cells", c.localisation.margin_cells, c.localisation.margin_cells >= 0),
-        ("loss.smoothing", c.loss.smoothing, c.loss.smoothing >= 0),
-        ("loss.hardest_fraction", c.loss.hardest_fraction, 0 < c.loss.hardest_fraction <= 1),
-        ("train.coarse_epochs", c.train.coarse_epochs, c.train.coarse_epochs >= 0),
-        ("train.joint_epochs", c.train.joint_epochs, c.train.joint_epochs >= 0),
-        ("train.learning_rate", c.train.learning_rate, c.train.learning_rate > 0),
-        ("train.averaging", c.train.averaging, 0 <= c.train.averaging < 1),
-        ("train.validate_every", c.train.validate_every, c.train.validate_every >= 1),
-        ("train.validation_cases", c.train.validation_cases, c.train.validation_cases >= 0),
-    ]
-    return [(path, value) for path, value, possible in checks if not possible]
-
-
-def _rising(pair: tuple[float, float]) -> bool:
-    return pair[0] < pair[1]
-
-
-def _possible_block(block: Block) -> bool:
-    return min(block.channels, block.convolutions, block.dilation, *block.stride_zyx) >= 1
+        ranges = {
+            "preparation.window_hu": self.preparation.window_hu,
+            "body.clip_hu": self.body.clip_hu,
+            "augmentation.contrast_gain": self.augmentation.contrast_gain,
+        }
+        for path, (low, high) in ranges.items():
+            if not -_MOST < low < high < _MOST:
+                raise ConfigError(f"{path} = {(low, high)} does not rise from a least to a largest value")
 
 
 def load_toml(path: Path) -> dict[str, Any]:

@@ -60,6 +60,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         sources: what it was trained on.
         training_cases: ids of all cases and groups it was trained on.
         parameters: number of weights.
+        fine_trained: whether the fine decoders are trained; not so after the coarse stage alone.
         sha256: of every other file of the bundle, by name.
     """
 
@@ -71,6 +72,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     sources: tuple[Source, ...] = ()
     training_cases: tuple[str, ...] = ()
     parameters: int
+    fine_trained: bool = True
     sha256: dict[str, str]
 
 
@@ -105,6 +107,7 @@ def write_bundle(
     localisation: Mapping[str, OrganLocalisation],
     about: Manifest | None = None,
     training_cases: tuple[str, ...] = (),
+    fine_trained: bool = True,
     half: bool = False,
     card: str = "",
 ) -> None:
@@ -118,6 +121,7 @@ def write_bundle(
         localisation: per organ.
         about: a manifest whose name, sources and training cases are taken over.
         training_cases: ids of cases and groups it was trained on, where there is no such manifest.
+        fine_trained: see :class:`Manifest`.
         half: keep the weights in float16.
         card: text of ``card.md``.
     """
@@ -137,6 +141,7 @@ def write_bundle(
         sources=about.sources if about else (),
         training_cases=about.training_cases if about else training_cases,
         parameters=sum(value.numel() for weights in parts.values() for value in weights.values()),
+        fine_trained=fine_trained,
         sha256={
             file.name: _sha256(file)
             for file in sorted(folder.iterdir())

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float32
 
 from thoar.core.box import Index3
 from thoar.core.configuration import Configuration
-from thoar.core.errors import ResourceError, UsageError
+from thoar.core.errors import ModelError, ResourceError, UsageError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import LabelSet, Organ
 from thoar.core.volume import Volume
@@ -83,7 +83,16 @@ class Predictor:
 
     @classmethod
     def from_bundle(cls, bundle: Bundle, *, device: str = "auto") -> "Predictor":
-        """Return the predictor of a bundle."""
+        """Return the predictor of a bundle.
+
+        Raises:
+            ModelError: if its fine decoders are not trained.
+        """
+        if not bundle.manifest.fine_trained:
+            raise ModelError(
+                f"{bundle.folder}: has seen the coarse stage alone, its fine decoders are not trained; "
+                "let the run go on to the joint stage (thoar train --resume)"
+            )
         return cls(
             network=bundle.network,
             configuration=bundle.configuration,

@@ -201,7 +201,7 @@ def _validate(run: Run, state: TrainingState, epoch: int) -> dict[str, float]:
 
 def _calibrate_best(run: Run) -> None:
     """Measure thresholds and margins once more, with the weights that are kept, and write them there."""
-    if not run.validation or not (run.folder / "best").is_dir():
+    if not run.validation or not run.settings.joint_epochs:
         return
     bundle = read_bundle(run.folder / "best")
     predictor = Predictor.from_bundle(bundle, device=str(run.context.device))
@@ -273,4 +273,5 @@ def _save_best(run: Run, state: TrainingState) -> None:
         label_set=run.context.label_set,
         localisation=state.progress.localisation,
         training_cases=run.trained_on,
+        fine_trained=stage_of(state.progress.epoch, run.settings) == "joint",
     )

@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from thoar.core.configuration import Configuration, Train, configuration_from, load_toml
@@ -124,9 +124,11 @@ def save_last(
             label_set=label_set,
             localisation=state.progress.localisation,
             training_cases=training_cases,
+            fine_trained=_fine_trained(state, configuration),
         )
-        save_file(_tensors_of(state), folder / STATE)
-        state.progress.state_sha256 = hashlib.sha256((folder / STATE).read_bytes()).hexdigest()
+        content = save(_tensors_of(state))
+        (folder / STATE).write_bytes(content)
+        state.progress.state_sha256 = hashlib.sha256(content).hexdigest()
         (folder / PROGRESS).write_bytes(msgspec.json.format(msgspec.json.encode(state.progress), indent=2))
 
     replace_folder(run / "last", fill)
@@ -140,6 +142,7 @@ def save_best(
     label_set: LabelSet,
     localisation: dict[str, OrganLocalisation],
     training_cases: tuple[str, ...],
+    fine_trained: bool = True,
 ) -> None:
     """Replace ``RUN/best`` by a bundle of a network."""
     replace_folder(
@@ -151,8 +154,14 @@ def save_best(
             label_set=label_set,
             localisation=localisation,
             training_cases=training_cases,
+            fine_trained=fine_trained,
         ),
     )
+
+
+def _fine_trained(state: TrainingState, configuration: Configuration) -> bool:
+    joint_epochs_begun = state.progress.epoch - configuration.train.coarse_epochs
+    return joint_epochs_begun > 0 or (joint_epochs_begun == 0 and state.progress.step > 0)
 
 
 def load_last(
