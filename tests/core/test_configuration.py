@@ -41,7 +41,7 @@ def test_the_defaults_are_the_papers() -> None:
         ("train.joint_epoch=3", r"joint_epoch.*\$\.train"),
         ("trian.joint_epochs=3", "trian"),
         (
-            f"network.blocks=[{{channels=8, convolutions=2, stride=1}}{', {channels=8, convolutions=2}' * 2}]",
+            f"network.blocks=[{{channels=8, stride=1}}{', {channels=8, convolutions=2}' * 2}]",
             r"stride.*\$\.network\.blocks",
         ),
         ("train.joint_epochs=three", r"\$\.train\.joint_epochs"),
