@@ -92,9 +92,9 @@ def test_interrupting_leaves_with_130(
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no SIGTERM to catch")
 def test_ended_command_leaves_with_143_and_nothing_half_made(tmp_path: Path) -> None:
     program = [sys.executable, "-m", "thoar", "phantom", str(tmp_path / "out"), "--cases", "500"]
-    with subprocess.Popen([*program, "--workers", "2"], stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stdout.readline().startswith("1/500")  # the first case is done, the next under way
+    with subprocess.Popen([*program, "--workers", "2"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("1/500")  # the first case is done, the next under way
         process.terminate()
         process.communicate(timeout=60)
     assert process.returncode == 143

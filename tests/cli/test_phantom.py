@@ -84,3 +84,11 @@ def test_sample_folder_without_its_files_is_bad_input(
 
 def test_impossible_spacing_is_wrong_use(tmp_path: Path) -> None:
     assert run("phantom", tmp_path / "out", "--cases", 1, "--spacing-zyx-mm", "0", "1", "1") == 2
+
+
+@pytest.mark.parametrize(("flags", "said"), [((), "1/1 phantom_0000\n"), (("--quiet",), "")])
+def test_progress_is_a_message_that_quiet_silences(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str
+) -> None:
+    assert run("phantom", tmp_path / "set", "--cases", 1, *COARSE, *flags) == 0
+    assert capsys.readouterr() == ("", said)

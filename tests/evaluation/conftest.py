@@ -41,9 +41,9 @@ class World:
         if labelled:
             self.label(folder / "GT.nii.gz", organs() if voxels is None else voxels, grid)
 
-    def predict(self, case_id, voxels=None, grid=GRID, *, record=None):
+    def predict(self, case_id, voxels=None, grid=GRID, *, record=None, name="segmentation.nii.gz"):
         folder = self.predictions / case_id if case_id else self.predictions
-        path = self.label(folder / "segmentation.nii.gz", organs(1) if voxels is None else voxels, grid)
+        path = self.label(folder / name, organs(1) if voxels is None else voxels, grid)
         if record is not None:
             (folder / "run.json").write_text(json.dumps(record), encoding="utf-8")
         return path

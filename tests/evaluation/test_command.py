@@ -41,6 +41,13 @@ def test_a_scan_from_the_training_data_is_named(run, one_case):
     assert "p1: this scan was in the model's training data" in run()[0]
 
 
+def test_the_results_file_is_named_as_the_output_of_every_command(world, one_case, tmp_path):
+    out = tmp_path / "results.json"
+    arguments = ["evaluate", str(world.predictions), str(world.references), "--output", str(out)]
+    assert CliRunner().invoke(application(), arguments).exit_code == 0
+    assert json.loads(out.read_text())["cases"]
+
+
 def test_json_prints_the_results_file(run, one_case):
     text, out = run("--json", "--tolerance-mm", "1")
     assert json.loads(text) == json.loads(out.read_text())

@@ -80,6 +80,19 @@ def test_a_prediction_on_another_grid_is_refused(world, grid):
         evaluate(world.predictions, world.references)
 
 
+@pytest.mark.parametrize(("apart_mm", "same"), [(0.09, True), (0.11, False)])
+def test_grids_are_the_same_where_training_takes_them_as_the_same(world, ground_truth, apart_mm, same):
+    world.reference("p1")
+    moved = Geometry.axial((8, 16, 18), (2.5, 0.9, 1.2), origin_xyz_mm=(-20.0, 7.0, 300.0 + apart_mm))
+    world.predict("p1", ground_truth, moved)
+    if same:
+        (case,) = evaluate(world.predictions, world.references).cases
+        assert case.scores["heart"].dice == 1.0
+    else:
+        with pytest.raises(GeometryError):
+            evaluate(world.predictions, world.references)
+
+
 def test_the_order_of_axes_in_the_file_does_not_matter(world, ground_truth, grid):
     """The same voxels at the same places, stored feet first and with x and y exchanged."""
     world.reference("p1")

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from thoar.core.errors import InputError
-from thoar.evaluation.predictions import find_predictions, training_cases
+from thoar.evaluation.predictions import SEGMENTATIONS, find_predictions, training_cases
+from thoar.pipeline.outputs import LABEL_MAP_SUFFIXES
 
 
 def test_folders_of_cases_are_found_in_order_and_other_folders_passed_over(world):
@@ -16,6 +17,28 @@ def test_one_case_is_found_in_the_folder_itself_and_named_by_its_record(world):
     world.predict("", record={"case_id": "Patient_07"})
     (found,) = find_predictions(world.predictions)
     assert (found.name, found.named) == ("Patient_07", True)
+
+
+def test_every_name_that_segment_gives_a_label_map_is_known():
+    assert tuple(f"segmentation{suffix}" for suffix in LABEL_MAP_SUFFIXES.values()) == SEGMENTATIONS
+
+
+@pytest.mark.parametrize("name", SEGMENTATIONS)
+def test_a_prediction_in_any_format_is_found(world, name):
+    record = {"case_id": "Patient_07", "model": {"training_cases": []}}
+    below = world.predict("a", name=name, record=record)
+    (found,) = find_predictions(world.predictions)
+    assert (found.name, found.named, found.path) == ("a", True, below)
+    for place in (below.parent, below):
+        (found,) = find_predictions(place)
+        assert (found.name, found.path, found.training_cases) == ("Patient_07", below, frozenset())
+
+
+def test_a_prediction_in_several_formats_counts_once(world):
+    for name in SEGMENTATIONS:
+        world.predict("a", name=name)
+    (found,) = find_predictions(world.predictions)
+    assert found.path.name == "segmentation.nii.gz"
 
 
 def test_a_label_map_is_a_prediction_named_after_the_file(world):

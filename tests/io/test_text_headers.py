@@ -164,6 +164,17 @@ def test_detached_voxels_beside_their_header_are_read(tmp_path: Path) -> None:
         assert np.array_equal(read_volume(tmp_path / name).voxels, VOXELS)
 
 
+def test_a_detached_nrrd_header_may_end_with_its_file(tmp_path: Path) -> None:
+    """As ITK writes it: only attached voxels need an empty line before them."""
+    (tmp_path / "v.raw").write_bytes(VOXELS.tobytes())
+    header = NRRD.replace("encoding: raw", "encoding: raw\ndata file: v.raw")
+    (tmp_path / "a.nhdr").write_text(header)
+    assert np.array_equal(read_volume(tmp_path / "a.nhdr").voxels, VOXELS)
+    (tmp_path / "b.nhdr").write_text(NRRD)
+    with pytest.raises(InputError, match="ends within its header"):
+        read_volume(tmp_path / "b.nhdr")
+
+
 @pytest.mark.parametrize("where", ["../v.raw", "sub/v.raw", "{absolute}", "link.raw", "..\\v.raw", "v\0.raw"])
 def test_detached_voxels_elsewhere_are_refused(where: str, tmp_path: Path) -> None:
     home = tmp_path / "home"

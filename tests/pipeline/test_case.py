@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+import SimpleITK as sitk  # noqa: N813 (its usual name)
 from PIL import Image
 
 from thoar.core.box import Box
@@ -312,8 +313,20 @@ def test_a_folder_that_cannot_be_written_is_a_typed_error(
     tmp_path: Path, patient: InputCase, segmenter: Load
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(ResourceError, match="cannot be written"):
+    with pytest.raises(InputError, match="cannot be written"):
         segment_case(segmenter(), patient, tmp_path / "file" / "out")
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
+def test_a_folder_that_may_not_be_written_is_no_matter_of_room(
+    tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch, number: int
+) -> None:
+    def forbidden(*_: Any, **__: Any) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(case_module.tempfile, "mkdtemp", forbidden)
+    with pytest.raises(InputError, match=f"{tmp_path / 'out'}: {os.strerror(number)}; check the path"):
+        segment_case(segmenter(), patient, tmp_path / "out")
 
 
 def test_a_folder_in_the_place_of_a_result_is_a_typed_error(
@@ -322,7 +335,7 @@ def test_a_folder_in_the_place_of_a_result_is_a_typed_error(
     (tmp_path / "out" / "segmentation.nii.gz" / "precious").mkdir(parents=True)
     with pytest.raises(UsageError):
         segment_case(segmenter(), patient, tmp_path / "out")
-    with pytest.raises(ResourceError):
+    with pytest.raises(InputError):
         segment_case(segmenter(overwrite=True), patient, tmp_path / "out")
     assert not (tmp_path / "out" / "run.json").exists()
     assert (tmp_path / "out" / "segmentation.nii.gz" / "precious").is_dir()
@@ -431,6 +444,18 @@ def test_what_the_reader_warns_of_stands_in_the_record(
     assert not any("dubious" in line for line in again.warnings)
 
 
+def test_the_digest_of_a_detached_scan_covers_its_voxels(
+    tmp_path: Path, patient: InputCase, segmenter: Load
+) -> None:
+    image = sitk.ReadImage(str(patient.path))
+    case = InputCase(id="detached", path=tmp_path / "scan.mhd")
+    digests = set()
+    for name, added in (("one", 0), ("two", 1)):
+        sitk.WriteImage(image + added, str(case.path))
+        digests.add(segment_case(segmenter(), case, tmp_path / name).input.sha256)
+    assert len(digests) == 2
+
+
 def test_a_scan_without_any_organ_still_gives_all_files(
     tmp_path: Path, patient: InputCase, segmenter: Load
 ) -> None:
@@ -516,9 +541,25 @@ def test_a_batch_refuses_existing_results_before_it_begins(
     assert snapshot(tmp_path) == before
 
 
-@pytest.mark.parametrize("trouble", [OSError(errno.EACCES, "Permission denied"), MemoryError()])
-def test_a_case_that_meets_the_systems_refusal_does_not_stop_the_others(
-    tmp_path: Path, folder_of_scans: Path, segmenter: Load, monkeypatch, trouble: BaseException
+@pytest.mark.parametrize(
+    ("trouble", "kind", "said"),
+    [
+        (OSError(errno.EACCES, "Permission denied", "b"), "InputError", "b: Permission denied"),
+        (MemoryError(), "ResourceError", "not enough memory"),
+        (ValueError("no such axis"), "ValueError", "no such axis"),
+        (KeyError(), "KeyError", "KeyError"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_a_case_that_fails_unforeseen_does_not_stop_the_others(
+    tmp_path: Path,
+    folder_of_scans: Path,
+    segmenter: Load,
+    monkeypatch,
+    caplog,
+    trouble: Exception,
+    kind: str,
+    said: str,
 ) -> None:
     def read(path: Path) -> Any:
         if path.name == "b.nii.gz":
@@ -528,7 +569,32 @@ def test_a_case_that_meets_the_systems_refusal_does_not_stop_the_others(
     monkeypatch.setattr(case_module, "read_volume", read)
     with pytest.raises(PartialFailureError, match="1 of 4"):
         segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
-    assert len(json.loads((tmp_path / "out" / "summary.json").read_bytes())) == 4
+    lines = json.loads((tmp_path / "out" / "summary.json").read_bytes())
+    assert ["error" in line for line in lines] == [False, True, False, False]
+    assert lines[1]["error_kind"] == kind
+    assert said in lines[1]["error"]
+    assert ("Traceback" in caplog.text) == (kind not in ("InputError", "ResourceError"))
+
+
+def test_running_out_of_memory_while_predicting_does_not_stop_the_others(
+    tmp_path: Path, folder_of_scans: Path, segmenter: Load, monkeypatch, caplog
+) -> None:
+    (folder_of_scans / "b.nii.gz").unlink()
+    predict, calls = case_module.Predictor.predict, []
+
+    def short_of_memory(*given: Any, **wanted: Any) -> Any:
+        calls.append(1)
+        if len(calls) == 1:
+            raise MemoryError
+        return predict(*given, **wanted)
+
+    monkeypatch.setattr(case_module.Predictor, "predict", short_of_memory)
+    with pytest.raises(PartialFailureError, match="1 of 3"):
+        segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
+    lines = json.loads((tmp_path / "out" / "summary.json").read_bytes())
+    assert [line.get("error_kind") for line in lines] == ["MemoryError", None, None]
+    assert lines[0]["error"] == "MemoryError"
+    assert "Traceback" in caplog.text
 
 
 def test_a_data_set_is_segmented_without_its_ground_truth(

@@ -1,6 +1,5 @@
 """The ``thoar`` program: finds the commands, sets up logging, and turns errors into exit codes."""
 
-import errno
 import importlib
 import logging
 import signal
@@ -14,16 +13,13 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from thoar.core.errors import EXIT_BUG, EXIT_SIGNALLED, InputError, ResourceError, ThoarError, exit_code_of
+from thoar.core.errors import EXIT_BUG, EXIT_SIGNALLED, ResourceError, ThoarError, exit_code_of, foreseen
 
 COMMANDS = ("segment", "train", "evaluate", "phantom", "sample", "model", "info")
 """In the order of ``thoar --help``. Each is a module here with a function or sub-application of its name."""
 
 ANYWHERE = ("--quiet", "--verbose")
 """Options of the program itself that may also follow a command."""
-
-_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -41,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
     except MemoryError as error:
         _leave(ResourceError(f"not enough memory: {error}" if str(error) else "not enough memory"))
     except Exception as error:  # noqa: BLE001 (the last place that can say something)
-        _leave(_foreseen(error) or error)
+        _leave(foreseen(error) or error)
     finally:
         signal.signal(signal.SIGTERM, before)
     sys.exit(0)
@@ -104,16 +100,6 @@ def _program_options_first(arguments: Sequence[str]) -> list[str]:
     end = arguments.index("--") if "--" in arguments else len(arguments)
     first = [a for a in arguments[:end] if a in ANYWHERE]
     return [*first, *(a for a in arguments[:end] if a not in ANYWHERE), *arguments[end:]]
-
-
-def _foreseen(error: Exception) -> ThoarError | None:
-    """Return an operating system's refusal as the typed error it amounts to."""
-    if not isinstance(error, OSError) or error.errno not in (*_FULL, *_FORBIDDEN):
-        return None
-    text = f"{error.filename or 'a file'}: {error.strerror}"
-    if error.errno in _FULL:
-        return ResourceError(f"{text}; make room, or write elsewhere")
-    return InputError(f"{text}; check the path and who may read or write there")
 
 
 def _leave(error: Exception) -> NoReturn:

@@ -18,7 +18,7 @@ def evaluate(
     predictions: Annotated[Path, typer.Argument(help="Folder that `thoar segment` wrote, or a label map.")],
     references: Annotated[Path, typer.Argument(help="Data set with labels, or a label map.")],
     *,
-    out: Annotated[Path, typer.Option("--out", "-o", help="Results file to write (JSON).")],
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Results file to write (JSON).")],
     tolerance_mm: Annotated[float, typer.Option(help="Tolerance of surface Dice.")] = 3.0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace an earlier results file.")] = False,
     as_json: Annotated[

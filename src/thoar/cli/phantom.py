@@ -1,5 +1,6 @@
 """``thoar phantom``: any number of labelled cases of patients who never lived."""
 
+import logging
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from thoar.phantoms.thorax_parameters import ThoraxParameters
 
     Made = tuple[CopyParameters | ThoraxParameters, Volume, LabelVolume]
+
+_log = logging.getLogger(__name__)
 
 OURS = re.compile(r"dataset\.toml|(phantom|copy)_[0-9]{4}")
 """What ``--overwrite`` may replace."""
@@ -38,6 +41,7 @@ def phantom(
     from thoar.core.errors import UsageError
     from thoar.core.labels import SEGTHOR
     from thoar.datasets.manifest import Dataset, write_dataset
+    from thoar.datasets.target import check_target
     from thoar.io.atomic import replace_folder
 
     if not all(FINEST_MM <= s <= COARSEST_MM for s in spacing_zyx_mm):
@@ -45,31 +49,17 @@ def phantom(
             f"--spacing-zyx-mm must lie in {FINEST_MM} to {COARSEST_MM} mm, got {spacing_zyx_mm}"
         )
     out = out.resolve()
-    _check_target(out, overwrite=overwrite)
+    check_target(out, OURS, overwrite=overwrite)
 
     def fill(folder: Path) -> None:
         jobs = [(folder, number, seed, spacing_zyx_mm, copies_of) for number in range(cases)]
         made = []
         for case in _made(jobs, workers=min(workers, cases)):
             made.append(case)
-            typer.echo(f"{len(made)}/{cases} {case.id}")
+            _log.info("%d/%d %s", len(made), cases, case.id)
         write_dataset(folder, Dataset(root=folder, label_set=SEGTHOR, cases=tuple(made)))
 
     replace_folder(out, fill)
-
-
-def _check_target(out: Path, *, overwrite: bool) -> None:
-    """Refuse a folder that holds anything, or, where it may be replaced, anything that is not ours."""
-    from thoar.core.errors import UsageError
-
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file; name a folder to make")
-    present = sorted(place.name for place in out.iterdir()) if out.exists() else []
-    strangers = [name for name in present if not OURS.fullmatch(name)]
-    if strangers:
-        raise UsageError(f"{out}: holds other files ({strangers[0]} …); name a new or empty folder")
-    if present and not overwrite:
-        raise UsageError(f"{out}: is not empty; name another folder, or replace it with --overwrite")
 
 
 Job = tuple[Path, int, int, Spacing, Path | None]

@@ -1,13 +1,17 @@
 """``thoar segment``: a scan, or many, to contours."""
 
+import logging
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from thoar.core.errors import PartialFailureError
+
 if TYPE_CHECKING:
-    from thoar.pipeline.case import CaseSummary
     from thoar.pipeline.record import RunRecord
+
+_log = logging.getLogger(__name__)
 
 
 def segment(
@@ -40,7 +44,7 @@ def segment(
     ] = False,
 ) -> None:
     """Segment the organs at risk of a chest CT. Not a medical device: check every contour."""
-    from thoar.pipeline.case import Request, load_segmenter, segment_case, segment_cases
+    from thoar.pipeline.case import CaseSummary, Request, load_segmenter, segment_case, segment_cases
     from thoar.pipeline.inputs import find_cases, is_single
 
     cases = find_cases(source)
@@ -58,9 +62,19 @@ def segment(
         record = segment_case(segmenter, cases[0], out)
         typer.echo(_json(record) if as_json else _lines(record, out))
         return
-    summaries = segment_cases(
-        segmenter, cases, out, on_case=lambda summary: typer.echo(_line(summary), err=as_json)
-    )
+    summaries: list[CaseSummary] = []
+
+    def on_case(summary: CaseSummary) -> None:
+        summaries.append(summary)
+        if summary.error is None:
+            _log.info("%s: done", summary.case_id)
+
+    try:
+        segment_cases(segmenter, cases, out, on_case=on_case)
+    except PartialFailureError:
+        if as_json:
+            typer.echo(_json(summaries))
+        raise
     typer.echo(_json(summaries) if as_json else f"{len(summaries)} cases are in {out}")
 
 
@@ -80,7 +94,3 @@ def _lines(record: "RunRecord", out: Path) -> str:
         lines.append(f"  {name:<12} {'not found' if organ.flags.not_found else f'{organ.volume_ml:8.1f} mL'}")
     lines.append(f"results: {', '.join(sorted(record.outputs))} and run.json in {out}")
     return "\n".join(lines)
-
-
-def _line(summary: "CaseSummary") -> str:
-    return f"{summary.case_id}: {summary.error or 'done'}"

@@ -1,5 +1,6 @@
 """``thoar train``: a folder of cases to a model."""
 
+import logging
 import math
 import signal
 import sys
@@ -132,7 +133,10 @@ def _leave(number: int) -> NoReturn:
 
 @contextmanager
 def _watcher() -> "Iterator[Callable[[Event], None]]":
-    """Show a run's events: a progress bar on a terminal, a plain line every half minute elsewhere."""
+    """Show a run's events, unless quiet: a bar on a terminal, a plain line every half minute elsewhere."""
+    if not logging.getLogger("thoar").isEnabledFor(logging.INFO):
+        yield lambda _: None
+        return
     if sys.stderr.isatty():
         with _progress_bar() as watch:
             yield watch

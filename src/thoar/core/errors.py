@@ -16,7 +16,12 @@
 A message says what was found, in which file, and what to do about it.
 """
 
+import errno
+from pathlib import Path
 from types import MappingProxyType
+
+DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class ThoarError(Exception):
@@ -96,3 +101,21 @@ def exit_code_of(error: BaseException) -> int:
         if parent in EXIT_CODES:
             return EXIT_CODES[parent]
     return EXIT_BUG
+
+
+def foreseen(error: BaseException, path: Path | None = None) -> ThoarError | None:
+    """Return an operating system's refusal as the typed error it amounts to; None for any other error.
+
+    Args:
+        error: what was raised.
+        path: what to name; the error's own file by default.
+
+    >>> foreseen(PermissionError(errno.EACCES, "Permission denied", "a.nii"))
+    InputError('a.nii: Permission denied; check the path and who may read or write there')
+    """
+    if not isinstance(error, OSError) or error.errno not in (*DISK_FULL, *_FORBIDDEN):
+        return None
+    text = f"{path or error.filename or 'a file'}: {error.strerror}"
+    if error.errno in DISK_FULL:
+        return ResourceError(f"{text}; make room, or write elsewhere")
+    return InputError(f"{text}; check the path and who may read or write there")

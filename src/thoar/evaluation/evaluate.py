@@ -14,6 +14,7 @@ from thoar.core.volume import Volume, to_canonical
 from thoar.evaluation.pairs import Pair, pair_up
 from thoar.evaluation.results import CaseResult, Results
 from thoar.evaluation.summary import Summary, summarise
+from thoar.imaging.prepare import SAME_GRID_MM
 from thoar.io.formats import read_labels
 from thoar.metrics.scores import TOLERANCE_MM, OrganScores, score_organ
 
@@ -85,7 +86,7 @@ def _read(path: Path, label_set: LabelSet) -> Volume:
 
 def _refuse_other_grid(pair: Pair, prediction: Volume, reference: Volume) -> None:
     mine, other = prediction.geometry, reference.geometry
-    if mine.same_grid(other):
+    if mine.same_grid(other, tolerance_mm=SAME_GRID_MM):
         return
     raise GeometryError(
         f"{pair.prediction}: lies on another grid than {pair.reference}: {_described(prediction)} against "

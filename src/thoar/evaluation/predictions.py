@@ -9,7 +9,8 @@ from typing import Any, cast
 from thoar.core.errors import InputError
 from thoar.io.formats import volume_stem
 
-SEGMENTATION = "segmentation.nii.gz"
+SEGMENTATIONS = ("segmentation.nii.gz", "segmentation.nrrd", "segmentation.mha")
+"""What `thoar segment` may call a label map; where there are several, the first counts: all hold the same."""
 RUN_RECORD = "run.json"
 
 
@@ -43,16 +44,16 @@ def find_predictions(place: Path) -> tuple[Prediction, ...]:
     if not place.exists():
         raise InputError(f"{place}: no such file or folder of predictions")
     if not place.is_dir():
-        record = place.parent if place.name == SEGMENTATION else None
+        record = place.parent if place.name in SEGMENTATIONS else None
         return (_prediction(place, folder=record, name=volume_stem(place), named=False),)
-    if (place / SEGMENTATION).is_file():
-        name = place.resolve().name
-        return (_prediction(place / SEGMENTATION, folder=place, name=name, named=False),)
+    label_map = _label_map_in(place)
+    if label_map is not None:
+        return (_prediction(label_map, folder=place, name=place.resolve().name, named=False),)
     found = tuple(_cases_below(place))
     if not found:
         raise InputError(
-            f"{place}: holds no predictions; expected {SEGMENTATION}, or one folder per case with it, as "
-            "`thoar segment` writes them"
+            f"{place}: holds no predictions; expected {' or '.join(SEGMENTATIONS)}, or one folder per case "
+            "with it, as `thoar segment` writes them"
         )
     return found
 
@@ -73,8 +74,13 @@ def _names(listed: object) -> frozenset[str] | None:
 
 def _cases_below(place: Path) -> Iterator[Prediction]:
     for folder in sorted(p for p in place.iterdir() if p.is_dir() and not p.name.startswith(".")):
-        if (folder / SEGMENTATION).is_file():
-            yield _prediction(folder / SEGMENTATION, folder=folder, name=folder.name, named=True)
+        label_map = _label_map_in(folder)
+        if label_map is not None:
+            yield _prediction(label_map, folder=folder, name=folder.name, named=True)
+
+
+def _label_map_in(folder: Path) -> Path | None:
+    return next((folder / name for name in SEGMENTATIONS if (folder / name).is_file()), None)
 
 
 def _prediction(path: Path, *, folder: Path | None, name: str, named: bool) -> Prediction:

@@ -1,6 +1,5 @@
 """Writing so that a full disk or a kill leaves the old file or the new one, never a part of one."""
 
-import errno
 import os
 import secrets
 import shutil
@@ -8,9 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from thoar.core.errors import ResourceError
+from thoar.core.errors import DISK_FULL, ResourceError
 
-_FULL = (errno.ENOSPC, errno.EDQUOT)
 _TAIL = 40
 """So many last characters of a name go into its temporary name: its suffixes, within 255 bytes."""
 
@@ -131,7 +129,7 @@ def _naming_full_disk(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _FULL:
+        if error.errno not in DISK_FULL:
             raise
         raise ResourceError(
             f"{path}: the disk is full ({_free_mib(path.parent)} MiB free); nothing was left behind: "

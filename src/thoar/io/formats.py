@@ -28,6 +28,14 @@ _READERS: Mapping[str, Callable[[Path], Volume]] = MappingProxyType(
 _WRITERS: Mapping[str, Callable[[Path, Volume | LabelVolume], None]] = MappingProxyType(
     {".nii.gz": nifti.write, ".nii": nifti.write, ".nrrd": nrrd.write, ".mha": metaimage.write}
 )
+_DATA_FILES: Mapping[str, Callable[[Path], Path | None]] = MappingProxyType(
+    {
+        ".nrrd": nrrd.data_file,
+        ".nhdr": nrrd.data_file,
+        ".mha": metaimage.data_file,
+        ".mhd": metaimage.data_file,
+    }
+)
 
 VOLUME_SUFFIXES = tuple(_READERS)
 """Endings of the volumes we read, told apart without regard to upper and lower case."""
@@ -50,6 +58,23 @@ def volume_stem(path: Path) -> str:
 def is_dicom_folder(path: Path) -> bool:
     """Say whether a folder, or one inside it, holds a DICOM file, told by content."""
     return path.is_dir() and dicom_series.holds_dicom(path)
+
+
+def files_of(path: Path) -> tuple[Path, ...]:
+    """Return the files that a path stands for.
+
+    Returns:
+        All files below a folder, in the order of their paths; a detached header and its data file; any
+        other file alone, whether it exists or not.
+
+    Raises:
+        InputError: or one of its kinds, if a NRRD's or MetaImage's header cannot be read.
+    """
+    if path.is_dir():
+        return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
+    find = _DATA_FILES.get(_suffix(path))
+    data_file = None if find is None else find(path)
+    return (path,) if data_file is None else (path, data_file)
 
 
 def read_volume(path: Path) -> Volume:

@@ -20,7 +20,7 @@ from thoar.io.atomic import atomic_file
 from thoar.io.grids import shape_zyx_of
 from thoar.io.reread import check_written
 from thoar.io.streams import opened
-from thoar.io.text_headers import Layout, header_lines, numbers, read_volume
+from thoar.io.text_headers import Layout, beside, header_lines, numbers, read_volume
 from thoar.io.voxels import storable
 
 COMPRESSION_LEVEL = 4
@@ -65,6 +65,17 @@ def read(path: Path) -> Volume:
     with opened(path) as file:
         fields = _fields(file, path)
         return read_volume(file, _layout(fields, path), path=path, image_io="MetaImageIO")
+
+
+def data_file(path: Path) -> Path | None:
+    """Return the file beside a header that holds its voxels; None where they follow the header.
+
+    Raises:
+        InputError: or one of its kinds, if the header cannot be read or names no file beside it.
+    """
+    with opened(path) as file:
+        name = _data_file(_fields(file, path)["ElementDataFile"], path)
+    return None if name is None else beside(path, name)
 
 
 def write(path: Path, volume: Volume | LabelVolume) -> None:

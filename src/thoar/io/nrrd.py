@@ -20,7 +20,7 @@ from thoar.io.atomic import atomic_file
 from thoar.io.grids import shape_zyx_of
 from thoar.io.reread import check_written
 from thoar.io.streams import opened
-from thoar.io.text_headers import Layout, header_lines, numbers, read_volume
+from thoar.io.text_headers import Layout, beside, header_lines, numbers, read_volume
 from thoar.io.voxels import storable
 
 T = TypeVar("T")
@@ -76,6 +76,17 @@ def read(path: Path) -> Volume:
         return read_volume(file, layout, path=path, image_io="NrrdImageIO")
 
 
+def data_file(path: Path) -> Path | None:
+    """Return the file beside a header that holds its voxels; None where they follow the header.
+
+    Raises:
+        InputError: or one of its kinds, if the header cannot be read or names no file beside it.
+    """
+    with opened(path) as file:
+        name = _data_file(_fields(file, path), path)
+    return None if name is None else beside(path, name)
+
+
 def write(path: Path, volume: Volume | LabelVolume) -> None:
     """Write an attached, gzipped NRRD in LPS, read it back, and only then give it its name.
 
@@ -97,11 +108,11 @@ def write(path: Path, volume: Volume | LabelVolume) -> None:
 
 
 def _fields(file: BufferedIOBase, path: Path) -> dict[str, str]:
-    lines = header_lines(file, path)
+    fields: dict[str, str] = {}
+    lines = header_lines(file, path, is_whole=lambda: "data file" in fields)
     magic = next(lines)
     if not magic.startswith("NRRD000"):
         raise UnsupportedFormatError(f"{path}: is not a NRRD file (it begins with {magic[:8]!r})")
-    fields: dict[str, str] = {}
     for line in lines:
         if not line:
             break

@@ -5,7 +5,7 @@ checked: SimpleITK fills a file that was cut short with zeros and says nothing. 
 the same header says where the grid lies.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BufferedIOBase
@@ -42,8 +42,15 @@ class Layout:
     data_file: str | None
 
 
-def header_lines(file: BufferedIOBase, path: Path) -> Iterator[str]:
+def header_lines(
+    file: BufferedIOBase, path: Path, *, is_whole: Callable[[], bool] = lambda: False
+) -> Iterator[str]:
     """Yield a header's lines, stripped, up to a cap of bytes; the caller stops at the header's end.
+
+    Args:
+        file: at its first byte.
+        path: names it.
+        is_whole: asked where the file ends: whether the header may end there too.
 
     Raises:
         InputError: if the file ends within the header or the header does not end.
@@ -51,6 +58,8 @@ def header_lines(file: BufferedIOBase, path: Path) -> Iterator[str]:
     while file.tell() < MAXIMUM_HEADER_BYTES:
         line = file.readline(MAXIMUM_HEADER_BYTES)
         if not line:
+            if is_whole():
+                return
             raise InputError(f"{path}: the file ends within its header; fetch it again")
         yield line.decode("utf-8", errors="replace").strip()
     raise InputError(f"{path}: its header does not end within {MAXIMUM_HEADER_BYTES} bytes")
@@ -91,24 +100,12 @@ def numbers(text: str, path: Path, *, field: str) -> list[int]:
         raise InputError(f"{path}: its field {field!r} is {text!r}, which is not whole numbers") from error
 
 
-@contextmanager
-def _data(file: BufferedIOBase, layout: Layout, *, path: Path) -> Iterator[BufferedIOBase]:
-    if layout.data_file is None:
-        yield _decoded(file, layout)
-    else:
-        with opened(_beside(path, layout.data_file)) as other:
-            yield _decoded(other, layout)
+def beside(path: Path, name: str) -> Path:
+    """Return the data file that a header names.
 
-
-def _decoded(file: BufferedIOBase, layout: Layout) -> BufferedIOBase:
-    if not layout.compressed:
-        return file
-    stream = unzipped(file)
-    return stream if stream is not file else inflated(file)
-
-
-def _beside(path: Path, name: str) -> Path:
-    """Return the data file, which must be a plain name in the header's own folder."""
+    Raises:
+        UnsupportedFormatError: if that is no plain name in the header's own folder.
+    """
     data_file = path.parent / name
     plain = Path(name).name == name and "\\" not in name and name.isprintable()
     if not plain or data_file.resolve().parent != path.parent.resolve():
@@ -117,6 +114,22 @@ def _beside(path: Path, name: str) -> Path:
             "folder and name the data file without a path"
         )
     return data_file
+
+
+@contextmanager
+def _data(file: BufferedIOBase, layout: Layout, *, path: Path) -> Iterator[BufferedIOBase]:
+    if layout.data_file is None:
+        yield _decoded(file, layout)
+    else:
+        with opened(beside(path, layout.data_file)) as other:
+            yield _decoded(other, layout)
+
+
+def _decoded(file: BufferedIOBase, layout: Layout) -> BufferedIOBase:
+    if not layout.compressed:
+        return file
+    stream = unzipped(file)
+    return stream if stream is not file else inflated(file)
 
 
 def _geometry(path: Path, shape_zyx: Index3, *, image_io: str) -> Geometry:

@@ -10,17 +10,26 @@ from pathlib import Path
 
 import msgspec
 
-from thoar.core.errors import InputError, PartialFailureError, ResourceError, ThoarError, UsageError
+from thoar.core.errors import (
+    InputError,
+    PartialFailureError,
+    ResourceError,
+    ThoarError,
+    UsageError,
+    foreseen,
+)
 from thoar.core.volume import Volume
 from thoar.inference.bundle import Bundle, read_bundle
 from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import Segmentation
 from thoar.inference.shipped import DEFAULT_MODEL, find_model
 from thoar.io.atomic import atomic_bytes
+from thoar.io.digest import digest_of
 from thoar.io.formats import read_volume
 from thoar.pipeline.inputs import InputCase
 from thoar.pipeline.outputs import DEFAULT_FORMATS, check_formats, is_result, write_outputs
-from thoar.pipeline.record import RunRecord, digest_of, input_record, model_record, run_record, warnings_of
+from thoar.pipeline.reader_warnings import warnings_about
+from thoar.pipeline.record import RunRecord, input_record, model_record, run_record, warnings_of
 
 _log = logging.getLogger(__name__)
 RUN_RECORD = "run.json"
@@ -95,12 +104,13 @@ def segment_case(segmenter: Segmenter, case: InputCase, out: Path) -> RunRecord:
 
     Raises:
         UsageError: if results are there already and may not be replaced.
-        InputError: or one of its kinds, naming the file, if the scan cannot be used.
+        InputError: or one of its kinds, naming the file, if the scan cannot be used, or the folder may not
+            be written.
         ResourceError: if memory or disk does not suffice.
     """
     check_output(out, overwrite=segmenter.request.overwrite)
     _refuse_inside_input(out, case.path)
-    with _warnings_collected() as said:
+    with warnings_about(case.path) as said:
         volume, segmentation, read_s = _read_and_predict(segmenter, case)
     input_read = input_record(case.path, segmentation)
     with _write_errors_explained(out), _new_folder_in(out) as folder:
@@ -153,7 +163,13 @@ def segment_cases(
 ) -> tuple[CaseSummary, ...]:
     """Segment many scans into ``out/<case>/`` with the model loaded once, and write ``summary.json``.
 
-    A case that fails does not stop the others.
+    A case that fails, for whatever reason, does not stop the others.
+
+    Args:
+        segmenter: see :func:`load_segmenter`.
+        cases: what to read.
+        out: folder for the results.
+        on_case: told what became of each case, as soon as that is known.
 
     Raises:
         UsageError: if results are there already and may not be replaced.
@@ -193,9 +209,11 @@ def check_output(out: Path, *, overwrite: bool) -> None:
 def _attempt(segmenter: Segmenter, case: InputCase, out: Path) -> CaseSummary:
     try:
         record = segment_case(segmenter, case, out)
-    except (ThoarError, OSError) as error:
-        _log.error("%s: %s", case.id, error)
-        return CaseSummary(case_id=case.id, error=str(error), error_kind=type(error).__name__)
+    except Exception as raised:  # noqa: BLE001 (one case's bug must not cost the others)
+        error = foreseen(raised) or raised
+        text, kind = str(error), type(error).__name__
+        _log.error("%s: %s", case.id, text or kind, exc_info=not isinstance(error, ThoarError))
+        return CaseSummary(case_id=case.id, error=text or kind, error_kind=kind)
     return CaseSummary(case_id=case.id, warnings=record.warnings)
 
 
@@ -236,32 +254,9 @@ def _write_errors_explained(out: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise ResourceError(
-            f"{out}: results cannot be written ({error.strerror or error}); make room, or write elsewhere"
+        raise foreseen(error, out) or InputError(
+            f"{out}: results cannot be written ({error.strerror or error}); check the path"
         ) from error
-
-
-class _Collector(logging.Handler):
-    """Keeps what is logged as a warning."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.lines: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Keep one line."""
-        self.lines.append(record.getMessage())
-
-
-@contextmanager
-def _warnings_collected() -> Iterator[list[str]]:
-    """Collect thoar's warnings, so that dubious input is said in the run record too."""
-    collector, ours = _Collector(), logging.getLogger("thoar")
-    ours.addHandler(collector)
-    try:
-        yield collector.lines
-    finally:
-        ours.removeHandler(collector)
 
 
 def _publish(folder: Path, out: Path) -> None:

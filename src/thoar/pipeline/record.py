@@ -1,6 +1,5 @@
 """The run record ``run.json``: what was asked, what was used, what came out."""
 
-import hashlib
 import platform
 from collections.abc import Mapping, Sequence
 from importlib.metadata import version
@@ -16,6 +15,7 @@ from thoar.core.geometry import Vector3
 from thoar.imaging.prepare import PreparationReport
 from thoar.inference.bundle import MANIFEST, Bundle, Source
 from thoar.inference.segmentation import OrganFlags, OrganSegmentation, Segmentation
+from thoar.io.digest import digest_of
 
 SCHEMA = "thoar.run/1"
 LIBRARIES = ("numpy", "scipy", "torch", "nibabel", "SimpleITK", "pydicom")
@@ -26,7 +26,8 @@ class InputRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         name: of the file or folder, without its path.
-        sha256: of the file, or of all files of the folder in the order of their names.
+        sha256: of the file; of several, such as a DICOM folder or a header and its data file, that of their
+            digests in order.
         shape_zyx: in the scan's own axis order.
         spacing_zyx_mm: likewise.
     """
@@ -205,15 +206,3 @@ def _organ_record(result: OrganSegmentation) -> OrganRecord:
         box_zyx=result.box_zyx,
         flags=result.flags,
     )
-
-
-def digest_of(path: Path) -> str:
-    """Return the SHA-256 of a file, or of all files below a folder in the order of their paths."""
-    digest = hashlib.sha256()
-    files = [path] if path.is_file() else sorted(file for file in path.rglob("*") if file.is_file())
-    for file in files:
-        with file.open("rb") as stream:
-            if len(files) == 1:
-                return hashlib.file_digest(stream, "sha256").hexdigest()
-            digest.update(hashlib.file_digest(stream, "sha256").digest())
-    return digest.hexdigest()

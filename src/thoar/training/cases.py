@@ -19,7 +19,8 @@ from thoar.core.labels import LabelSet
 from thoar.datasets.manifest import Case
 from thoar.imaging.prepare import PreparationReport, Prepared, prepare, prepare_labels
 from thoar.io.atomic import atomic_bytes, atomic_file
-from thoar.io.formats import read_labels, read_volume
+from thoar.io.digest import sha256_of
+from thoar.io.formats import files_of, read_labels, read_volume
 
 _log = logging.getLogger(__name__)
 
@@ -181,11 +182,11 @@ def _content_key(case: Case, configuration: Configuration, label_set: LabelSet) 
     meaning = ([(organ.name, organ.id) for organ in label_set.organs], case.organs)
     digest.update(msgspec.json.encode((settings, meaning)))
     for path in (case.image, case.label):
-        files = sorted(path.rglob("*")) if path and path.is_dir() else [path]
-        for file in files:
-            if file is not None and file.is_file():
-                with file.open("rb") as stream:
-                    digest.update(hashlib.file_digest(stream, "sha256").digest())
+        try:
+            for file in () if path is None else files_of(path):
+                digest.update(bytes.fromhex(sha256_of(file)))
+        except InputError as error:
+            raise type(error)(f"case {case.id}: {error}") from error
     return digest.hexdigest()
 
 

@@ -1,0 +1,64 @@
+"""``thoar segment`` from its arguments to what it prints."""
+
+import json
+import logging
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from thoar.cli import app
+
+Run = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    root, ours = logging.getLogger(), logging.getLogger("thoar")
+    handlers, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
+
+@pytest.fixture
+def run(tmp_path: Path, model: Path, write_scan, capsys: pytest.CaptureFixture[str]) -> Run:
+    """Segment a folder of two scans, one of which may be none."""
+
+    def run(*options: str, damaged: bool = False) -> tuple[int, str, str]:
+        for name in ("a", "b"):
+            write_scan(tmp_path / "in" / f"{name}.nii.gz")
+        if damaged:
+            (tmp_path / "in" / "a.nii.gz").write_bytes(b"no scan")
+        wanted = ["segment", str(tmp_path / "in"), "-o", str(tmp_path / "out"), "--model", str(model)]
+        with pytest.raises(SystemExit) as left:
+            app.main([*wanted, "--formats", "mha", *options])
+        out, err = capsys.readouterr()
+        return int(left.value.code or 0), out, err
+
+    return run
+
+
+def test_json_of_a_batch_is_its_summary_even_when_a_case_failed(tmp_path: Path, run: Run) -> None:
+    code, out, err = run("--json", damaged=True)
+    assert code == 8
+    assert json.loads(out) == json.loads((tmp_path / "out" / "summary.json").read_bytes())
+    assert [line["case_id"] for line in json.loads(out) if "error" in line] == ["a"]
+    assert err.splitlines()[-1].startswith("error: 1 of 2 cases failed (a)")
+
+
+def test_a_failed_case_is_named_once_as_it_fails(run: Run) -> None:
+    code, out, err = run(damaged=True)
+    assert (code, out) == (8, "")
+    assert sum(line.startswith("a: ") for line in err.splitlines()) == 1
+    assert "b: done" in err
+
+
+@pytest.mark.parametrize(("flags", "told"), [((), ["a: done", "b: done"]), (("--quiet",), [])])
+def test_quiet_silences_progress_and_not_the_result(
+    tmp_path: Path, run: Run, flags: tuple[str, ...], told: list[str]
+) -> None:
+    code, out, err = run(*flags)
+    assert (code, out) == (0, f"2 cases are in {tmp_path / 'out'}\n")
+    assert [line for line in err.splitlines() if line.endswith(": done")] == told
