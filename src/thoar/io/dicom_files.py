@@ -37,22 +37,38 @@ class Slice:
 def dicom_files(folder: Path) -> Iterator[Path]:
     """Yield the DICOM files in a folder and those below it, by content, in order of name.
 
-    Links to folders are not followed, nor links to files outside. Other files are logged and skipped.
+    Links to folders are not followed, nor links to files outside. How many other files there are is logged.
 
     Raises:
         InputError: if a file cannot be opened, or is empty and named like a DICOM file.
     """
+    skipped: list[str] = []
+    for path in _plain_files(folder, skipped):
+        if _is_dicom(path):
+            yield path
+        else:
+            skipped.append(path.name)
+    if skipped:
+        more = f" and {len(skipped) - 3} more" if len(skipped) > 3 else ""  # noqa: PLR2004 (names enough)
+        _log.info("%s: no DICOM file, left out: %s%s", folder, ", ".join(skipped[:3]), more)
+
+
+def holds_dicom(folder: Path) -> bool:
+    """Say whether a folder, or one below it, holds a DICOM file, told by content."""
+    return any(_is_dicom(path) for path in _plain_files(folder, []))
+
+
+def _plain_files(folder: Path, skipped: list[str]) -> Iterator[Path]:
+    """Yield the files of a folder and those below it; the names of what is no plain file of it are noted."""
     root = folder.resolve()
     for parent, folders, names in os.walk(folder):
         folders.sort()
         for name in sorted(names):
             path = Path(parent, name)
-            if not path.is_file() or not path.resolve().is_relative_to(root):
-                _log.info("%s: skipped, no plain file of this folder", path)
-            elif _is_dicom(path):
+            if path.is_file() and path.resolve().is_relative_to(root):
                 yield path
             else:
-                _log.info("%s: skipped, no DICOM file", path)
+                skipped.append(name)
 
 
 def read_slice(path: Path) -> Slice:

@@ -21,11 +21,6 @@ _NO_SCANS = ("RTDOSE", "RTIMAGE", "RTPLAN", "RTSTRUCT", "SEG", "PR", "KO", "SR",
 _COMMON = ("Modality", "StudyInstanceUID", "FrameOfReferenceUID", "PatientID", "Rows", "Columns")
 
 
-def holds_dicom(folder: Path) -> bool:
-    """Say whether a folder, or one below it, holds a DICOM file, told by content."""
-    return any(True for _ in dicom_files(folder))
-
-
 def read(path: Path) -> Volume:
     """Read the one CT series in a folder and those below it.
 

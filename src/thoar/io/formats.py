@@ -11,7 +11,7 @@ from jaxtyping import Num
 from thoar.core.errors import InputError, LabelError, UnsupportedFormatError
 from thoar.core.labels import LabelSet
 from thoar.core.volume import LabelVolume, Volume
-from thoar.io import dicom_series, metaimage, nifti, nrrd
+from thoar.io import dicom_files, dicom_series, metaimage, nifti, nrrd
 
 _log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def volume_stem(path: Path) -> str:
 
 def is_dicom_folder(path: Path) -> bool:
     """Say whether a folder, or one inside it, holds a DICOM file, told by content."""
-    return path.is_dir() and dicom_series.holds_dicom(path)
+    return path.is_dir() and dicom_files.holds_dicom(path)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
