@@ -6,11 +6,14 @@ import numpy as np
 import pytest
 
 from thoar.cli import app
+from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
+from thoar.core.volume import LabelVolume, Volume
 from thoar.datasets.manifest import read_dataset
 from thoar.io.formats import read_labels, read_volume, write_labels, write_volume
 
 COARSE = ("--spacing-zyx-mm", "8", "6", "6")
+TABLE = "group,structure,id\n" + "".join(f"x,{o.name},{o.id}\n" for o in SEGTHOR.organs)
 
 
 def run(*arguments: object) -> int:
@@ -24,53 +27,106 @@ def digests(folder: Path) -> dict[str, str]:
     return {str(p.relative_to(folder)): hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
-def test_writes_a_data_set_whose_cases_name_all_organs(tmp_path: Path) -> None:
-    assert run("phantom", tmp_path / "set", "--cases", 2, "--seed", 3, *COARSE) == 0
-    dataset = read_dataset(tmp_path / "set")
-    assert [case.id for case in dataset.cases] == ["phantom_0000", "phantom_0001"]
-    for case in dataset.cases:
-        assert case.organs == SEGTHOR.names
-        assert case.label is not None
-        volume, labels = read_volume(case.image), read_labels(case.label, SEGTHOR)
-        assert volume.geometry.same_grid(labels.geometry)
-        np.testing.assert_allclose(volume.geometry.spacing_zyx_mm, (8, 6, 6), rtol=1e-5)
-        assert set(np.unique(labels.voxels)) == {0, 1, 2, 3, 4}
-        assert json.loads((case.image.parent / "parameters.json").read_text())["seed"] == 3
+@pytest.fixture
+def sample(tmp_path: Path) -> Path:
+    """A case folder as `thoar sample` makes it, of a very plain chest."""
+    z, y, x = np.meshgrid(np.arange(40) * 6.0, *((np.arange(60) - 30) * 5.0,) * 2, indexing="ij")
+    labels = np.zeros(z.shape, dtype=np.uint8)
+    labels[np.hypot(x, y - 30) < 14] = 1
+    labels[(x / 60) ** 2 + ((y + 20) / 45) ** 2 + ((z - 100) / 45) ** 2 < 1] = 2
+    labels[(np.hypot(x, y - 8) < 13) & (z > 150)] = 3
+    labels[np.hypot(x - 30, y - 40) < 16] = 4
+    hu = np.where((x / 130) ** 2 + (y / 90) ** 2 < 1, 40, -1000)
+    hu[(labels == 2) | (labels == 4)] = 220
+    hu[labels == 3] = -1000
+    grid = Geometry.axial(hu.shape, (6.0, 5.0, 5.0))
+    place = tmp_path / "sample" / "S-1"
+    place.mkdir(parents=True)
+    write_volume(place / "S-1.nii.gz", Volume(voxels=hu.astype(np.int16), geometry=grid))
+    write_labels(place / "structures.nii.gz", LabelVolume(voxels=labels, geometry=grid, label_set=SEGTHOR))
+    (place / "structures.csv").write_text(TABLE)
+    return place
 
 
-def test_files_do_not_depend_on_the_number_of_workers_or_cases(tmp_path: Path) -> None:
-    assert run("phantom", tmp_path / "one", "--cases", 2, *COARSE) == 0
-    assert run("phantom", tmp_path / "two", "--cases", 3, "--workers", 2, *COARSE) == 0
+def copies(sample: Path, out: Path, *options: object) -> int:
+    return run("phantom", out, "--copies-of", sample, "--device", "cpu", *COARSE, *options)
+
+
+def test_writes_a_data_set_of_parametric_cases_that_names_all_organs(tmp_path: Path) -> None:
+    assert run("phantom", tmp_path / "set", "--cases", 1, "--seed", 3, "--device", "cpu", *COARSE) == 0
+    (case,) = read_dataset(tmp_path / "set").cases
+    assert case.id == "phantom_0000"
+    assert case.organs == SEGTHOR.names
+    assert case.source == ""
+    assert case.label is not None
+    volume, labels = read_volume(case.image), read_labels(case.label, SEGTHOR)
+    assert volume.geometry.same_grid(labels.geometry)
+    np.testing.assert_allclose(volume.geometry.spacing_zyx_mm, (8, 6, 6), rtol=1e-5)
+    record = json.loads((case.image.parent / "parameters.json").read_text())
+    assert (record["seed"], record["parameters"]["source"]) == (3, "thorax")
+
+
+def test_copies_are_made_of_a_samples_scan_and_say_so(tmp_path: Path, sample: Path) -> None:
+    assert copies(sample, tmp_path / "copies", "--cases", 2) == 0
+    cases = read_dataset(tmp_path / "copies").cases
+    assert [case.id for case in cases] == ["copy_0000", "copy_0001"]
+    assert {case.source for case in cases} == {"S-1"}
+
+
+def test_files_do_not_depend_on_the_number_of_workers_or_cases(tmp_path: Path, sample: Path) -> None:
+    assert copies(sample, tmp_path / "one", "--cases", 2) == 0
+    assert copies(sample, tmp_path / "two", "--cases", 3, "--workers", 2) == 0
     one, two = digests(tmp_path / "one"), digests(tmp_path / "two")
     assert len(one) == 7
     assert all(two[name] == digest for name, digest in one.items() if name != "dataset.toml")
 
 
-def test_copies_are_made_of_a_samples_scan(tmp_path: Path) -> None:
-    assert run("phantom", tmp_path / "source", "--cases", 1, *COARSE) == 0
-    source, place = tmp_path / "source" / "phantom_0000", tmp_path / "sample" / "S-1"
-    place.mkdir(parents=True)
-    write_volume(place / "S-1.nii.gz", read_volume(source / "phantom_0000.nii.gz"))
-    write_labels(place / "structures.nii.gz", read_labels(source / "GT.nii.gz", SEGTHOR))
-    table = "group,structure,id\n" + "".join(f"x,{o.name},{o.id}\n" for o in SEGTHOR.organs)
-    (place / "structures.csv").write_text(table)
-    assert run("phantom", tmp_path / "copies", "--cases", 2, "--copies-of", place, *COARSE) == 0
-    assert [case.id for case in read_dataset(tmp_path / "copies").cases] == ["copy_0000", "copy_0001"]
+def test_resuming_keeps_finished_cases_and_makes_the_others(tmp_path: Path, sample: Path) -> None:
+    whole, broken = tmp_path / "whole", tmp_path / "broken"
+    assert copies(sample, whole, "--cases", 3) == 0
+    assert copies(sample, broken, "--cases", 2) == 0
+    (broken / "dataset.toml").unlink()
+    kept = (broken / "copy_0000" / "GT.nii.gz").stat().st_mtime_ns
+    (broken / ".copy_0002.thoar-new").mkdir()
+    assert copies(sample, broken, "--cases", 3, "--resume") == 0
+    assert digests(broken) == digests(whole)
+    assert (broken / "copy_0000" / "GT.nii.gz").stat().st_mtime_ns == kept
 
 
-def test_folder_in_use_is_refused_unless_overwriting_is_asked_for(tmp_path: Path) -> None:
+def test_resuming_with_other_options_is_refused(
+    tmp_path: Path, sample: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert copies(sample, tmp_path / "set", "--cases", 1) == 0
+    before = digests(tmp_path / "set")
+    assert copies(sample, tmp_path / "set", "--cases", 1, "--seed", 5, "--resume") == 2
+    assert "copy_0000" in capfd.readouterr().err
+    assert digests(tmp_path / "set") == before
+
+
+def test_cases_can_be_written_without_an_imaging_format(tmp_path: Path, sample: Path) -> None:
+    assert copies(sample, tmp_path / "plain", "--cases", 1) == 0
+    assert copies(sample, tmp_path / "tensors", "--cases", 1, "--format", "safetensors") == 0
+    (one,), (two,) = (read_dataset(tmp_path / name).cases for name in ("plain", "tensors"))
+    assert two.image.name == "copy_0000.safetensors"
+    assert two.label is not None
+    np.testing.assert_array_equal(read_volume(one.image).voxels, read_volume(two.image).voxels)
+    assert set(np.unique(read_labels(two.label, SEGTHOR).voxels)) <= {0, 1, 2, 3, 4}
+
+
+def test_folder_in_use_is_refused_unless_overwriting_is_asked_for(tmp_path: Path, sample: Path) -> None:
     target = tmp_path / "set"
-    assert run("phantom", target, "--cases", 2, *COARSE) == 0
+    assert copies(sample, target, "--cases", 2) == 0
     before = digests(target)
-    assert run("phantom", target, "--cases", 1, *COARSE) == 2
+    assert copies(sample, target, "--cases", 1) == 2
     assert digests(target) == before
-    assert run("phantom", target, "--cases", 1, "--overwrite", *COARSE) == 0
+    assert copies(sample, target, "--cases", 1, "--overwrite") == 0
     assert len(read_dataset(target).cases) == 1
 
 
-def test_overwriting_never_removes_what_is_not_ours(tmp_path: Path) -> None:
+@pytest.mark.parametrize("option", ["--overwrite", "--resume"])
+def test_what_is_not_ours_is_never_touched(tmp_path: Path, option: str) -> None:
     (tmp_path / "thesis.txt").write_text("years of work")
-    assert run("phantom", tmp_path, "--cases", 1, "--overwrite", *COARSE) == 2
+    assert run("phantom", tmp_path, "--cases", 1, option, *COARSE) == 2
     assert (tmp_path / "thesis.txt").read_text() == "years of work"
 
 
@@ -82,13 +138,65 @@ def test_sample_folder_without_its_files_is_bad_input(
     assert not (tmp_path / "out").exists()
 
 
-def test_impossible_spacing_is_wrong_use(tmp_path: Path) -> None:
-    assert run("phantom", tmp_path / "out", "--cases", 1, "--spacing-zyx-mm", "0", "1", "1") == 2
-
-
-@pytest.mark.parametrize(("flags", "said"), [((), "1/1 phantom_0000\n"), (("--quiet",), "")])
-def test_progress_is_a_message_that_quiet_silences(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        (None, "columns structure and id"),
+        ("structure,id\n", "names no structure"),
+        ("name,number\nheart,1\n", "columns structure and id"),
+        ("structure,id\nheart,two\n", "columns structure and id"),
+        ("structure,id\nwarp_drive,2\n", "structures.nii.gz"),
+    ],
+)
+def test_label_map_without_a_usable_table_is_bad_input(
+    tmp_path: Path,
+    sample: Path,
+    capfd: pytest.CaptureFixture[str],
+    table: str | None,
+    said: str,
 ) -> None:
-    assert run("phantom", tmp_path / "set", "--cases", 1, *COARSE, *flags) == 0
+    path = tmp_path / "table.csv"
+    if table is not None:
+        path.write_text(table)
+    source = ("--from-map", sample / "structures.nii.gz", "--structures", path)
+    assert run("phantom", tmp_path / "out", "--cases", 1, *COARSE, *source) == 3
+    message = capfd.readouterr().err
+    assert said in message
+    assert "table.csv" in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_label_map_makes_cases_and_warns_of_ids_that_its_table_does_not_name(
+    tmp_path: Path, sample: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    table = tmp_path / "table.csv"
+    table.write_text("structure,id\nheart,2\naorta,4\n")
+    source = ("--from-map", sample / "structures.nii.gz", "--structures", table)
+    assert run("phantom", tmp_path / "maps", "--cases", 1, "--device", "cpu", *COARSE, *source) == 0
+    (case,) = read_dataset(tmp_path / "maps").cases
+    assert (case.id, case.source) == ("map_0000", "structures.nii.gz")
+    assert "[1, 3]" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--spacing-zyx-mm", "0", "1", "1"),
+        ("--from-map", "map.nii.gz"),
+        ("--structures", "table.csv"),
+        ("--ct", "scan.nii.gz"),
+        ("--copies-of", "a", "--from-map", "b", "--structures", "c"),
+        ("--device", "abacus"),
+    ],
+)
+def test_options_that_do_not_fit_together_are_wrong_use(tmp_path: Path, options: tuple[str, ...]) -> None:
+    assert run("phantom", tmp_path / "out", "--cases", 1, *options) == 2
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(("flags", "said"), [((), "1/1 copy_0000\n"), (("--quiet",), "")])
+def test_progress_is_a_message_that_quiet_silences(
+    tmp_path: Path, sample: Path, capsys: pytest.CaptureFixture[str], flags: tuple[str, ...], said: str
+) -> None:
+    assert copies(sample, tmp_path / "set", "--cases", 1, *flags) == 0
     assert capsys.readouterr() == ("", said)

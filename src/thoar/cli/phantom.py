@@ -2,27 +2,39 @@
 
 import logging
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import typer
 
 if TYPE_CHECKING:
     from thoar.core.volume import LabelVolume, Volume
     from thoar.datasets.manifest import Case
-    from thoar.phantoms.copies import CopyParameters
-    from thoar.phantoms.labelled_scan import LabelledScan
-    from thoar.phantoms.thorax_parameters import ThoraxParameters
-
-    Made = tuple[CopyParameters | ThoraxParameters, Volume, LabelVolume]
+    from thoar.phantoms.synthesis import CaseParameters, Source
 
 _log = logging.getLogger(__name__)
 
-OURS = re.compile(r"dataset\.toml|(phantom|copy)_[0-9]{4}")
-"""What ``--overwrite`` may replace."""
+OURS = re.compile(
+    r"dataset\.toml|(phantom|copy|map)_[0-9]{4}|\.(phantom|copy|map)_[0-9]{4}\.thoar-(new|old|waste)"
+)
+"""What ``--overwrite`` may replace and ``--resume`` may find."""
+NAMES = {"thorax": "phantom", "label_map": "map", "copy": "copy"}
+"""What cases of each kind of source are called."""
+RECORD = "parameters.json"
 Spacing = tuple[float, float, float]
+Format = Literal["nii.gz", "safetensors"]
 FINEST_MM, COARSEST_MM = 0.5, 12.0
+
+
+class Recipe(NamedTuple):
+    """What all cases of one call have in common; ``whose`` names the file or folder they are made of."""
+
+    seed: int
+    spacing_zyx_mm: Spacing
+    format: Format
+    device: str
+    whose: str
 
 
 def phantom(
@@ -34,38 +46,81 @@ def phantom(
     copies_of: Annotated[
         Path | None, typer.Option(help="Case folder that `thoar sample` made; its scan is copied, deformed.")
     ] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Processes; the files do not depend on it.")] = 1,
+    from_map: Annotated[
+        Path | None, typer.Option(help="A label map of many structures; bodies are made of it.")
+    ] = None,
+    structures: Annotated[
+        Path | None, typer.Option(help="With --from-map: its table, a CSV with the columns structure and id.")
+    ] = None,
+    ct: Annotated[
+        Path | None, typer.Option(help="With --from-map: the scan it was drawn on, for skin and fat.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    format: Annotated[Format, typer.Option(help="Of the files.")] = "nii.gz",  # noqa: A002 (the flag's name)
+    workers: Annotated[
+        int, typer.Option(min=1, help="Processes; on a CPU the files do not depend on it.")
+    ] = 1,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is in the folder.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Keep the folder's finished cases.")] = False,
 ) -> None:
-    """Make a data set of synthetic chest CTs with exact labels: parametric ones, or copies of a real one."""
-    from thoar.core.errors import UsageError
-    from thoar.core.labels import SEGTHOR
-    from thoar.datasets.manifest import Dataset, write_dataset
+    """Make a data set of synthetic chest CTs with exact labels: parametric, of a label map, or of a scan."""
+    from thoar.cli.phantom_sources import read_source
     from thoar.datasets.target import check_target
+    from thoar.inference.predictor import choose_device
     from thoar.io.atomic import replace_folder
+
+    _check_use(spacing_zyx_mm, copies_of, from_map, structures=structures, ct=ct)
+    out = out.resolve()
+    check_target(out, OURS, overwrite=overwrite or resume)
+    source = read_source(copies_of=copies_of, from_map=from_map, structures=structures, ct=ct)
+    place = copies_of or from_map
+    whose = "" if place is None else place.resolve().name
+    recipe = Recipe(seed, spacing_zyx_mm, format, str(choose_device(device)), whose)
+    numbers = range(cases)
+    if resume and not overwrite:
+        out.mkdir(parents=True, exist_ok=True)
+        fill(out, numbers, source=source, recipe=recipe, workers=workers)
+    else:
+        replace_folder(out, lambda new: fill(new, numbers, source=source, recipe=recipe, workers=workers))
+
+
+def _check_use(
+    spacing_zyx_mm: Spacing,
+    copies_of: Path | None,
+    from_map: Path | None,
+    *,
+    structures: Path | None,
+    ct: Path | None,
+) -> None:
+    from thoar.core.errors import UsageError
 
     if not all(FINEST_MM <= s <= COARSEST_MM for s in spacing_zyx_mm):
         raise UsageError(
             f"--spacing-zyx-mm must lie in {FINEST_MM} to {COARSEST_MM} mm, got {spacing_zyx_mm}"
         )
-    out = out.resolve()
-    check_target(out, OURS, overwrite=overwrite)
-
-    def fill(folder: Path) -> None:
-        jobs = [(folder, number, seed, spacing_zyx_mm, copies_of) for number in range(cases)]
-        made = []
-        for case in _made(jobs, workers=min(workers, cases)):
-            made.append(case)
-            _log.info("%d/%d %s", len(made), cases, case.id)
-        write_dataset(folder, Dataset(root=folder, label_set=SEGTHOR, cases=tuple(made)))
-
-    replace_folder(out, fill)
+    if copies_of is not None and from_map is not None:
+        raise UsageError("--copies-of and --from-map are two sources; give one of them")
+    if (from_map is None) != (structures is None):
+        raise UsageError("--from-map needs --structures, the table of the map's ids, and the other way round")
+    if ct is not None and from_map is None:
+        raise UsageError("--ct belongs to --from-map")
 
 
-Job = tuple[Path, int, int, Spacing, Path | None]
+def fill(folder: Path, numbers: range, *, source: "Source", recipe: Recipe, workers: int) -> None:
+    """Make the cases that a folder lacks, and its ``dataset.toml``."""
+    from thoar.core.labels import SEGTHOR
+    from thoar.datasets.manifest import Dataset, write_dataset
+
+    made: list[Case] = []
+    for case in _made(folder, numbers, source=source, recipe=recipe, workers=min(workers, len(numbers))):
+        made.append(case)
+        _log.info("%d/%d %s", len(made), len(numbers), case.id)
+    write_dataset(folder, Dataset(root=folder, label_set=SEGTHOR, cases=tuple(made)))
 
 
-def _made(jobs: list[Job], *, workers: int) -> "Iterator[Case]":
+def _made(
+    folder: Path, numbers: range, *, source: "Source", recipe: Recipe, workers: int
+) -> "Iterator[Case]":
     """Make all cases, in order; with one thread each, so that no sum depends on how many there are."""
     import torch
 
@@ -73,109 +128,101 @@ def _made(jobs: list[Job], *, workers: int) -> "Iterator[Case]":
         threads = torch.get_num_threads()
         torch.set_num_threads(1)
         try:
-            yield from _run_all(jobs)
+            for number in numbers:
+                yield write_case(folder, number, source=source, recipe=recipe)
         finally:
             torch.set_num_threads(threads)
         return
     from concurrent.futures import ProcessPoolExecutor
     from multiprocessing import get_context
 
-    source = jobs[0][-1]
-    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, (source,)) as pool:
-        yield from pool.map(_run_in_worker, jobs)
+    start = (folder, source, recipe)
+    with ProcessPoolExecutor(workers, get_context("spawn"), _start_worker, start) as pool:
+        yield from pool.map(_run_in_worker, numbers)
 
 
-def _run_all(jobs: list[Job]) -> "Iterator[Case]":
-    make = maker(jobs[0][-1])
-    for job in jobs:
-        yield write_case(job, make=make)
+_worker: list[tuple[Path, "Source", Recipe]] = []
 
 
-_worker: dict[str, "Callable[[int, int, Spacing], Made]"] = {}
-
-
-def _start_worker(source: Path | None) -> None:
+def _start_worker(folder: Path, source: "Source", recipe: Recipe) -> None:
     import torch
 
     torch.set_num_threads(1)
-    _worker["make"] = maker(source)
+    _worker.append((folder, source, recipe))
 
 
-def _run_in_worker(job: Job) -> "Case":
-    return write_case(job, make=_worker["make"])
+def _run_in_worker(number: int) -> "Case":
+    folder, source, recipe = _worker[0]
+    return write_case(folder, number, source=source, recipe=recipe)
 
 
-def maker(source: Path | None) -> "Callable[[int, int, Spacing], Made]":
-    """Return what makes case ``number`` of a seed: a parametric chest, or a copy of a sample's scan.
+def write_case(folder: Path, number: int, *, source: "Source", recipe: Recipe) -> "Case":
+    """Make one case and write its scan, labels and parameters into its own folder, unless they are there.
 
     Raises:
-        InputError: if the sample's folder lacks a file.
-        LabelError: if its label map lacks an organ.
+        UsageError: if the folder holds the case of another recipe.
     """
+    from thoar.core.errors import UsageError
+    from thoar.core.labels import SEGTHOR
     from thoar.core.random import rng_for
+    from thoar.datasets.manifest import Case
+    from thoar.io.atomic import replace_folder
+    from thoar.phantoms.synthesis import draw_case, name_of
 
-    if source is None:
-        from thoar.phantoms.thorax import draw_thorax, make_thorax
-
-        def parametric(number: int, seed: int, spacing_zyx_mm: Spacing) -> "Made":
-            parameters = draw_thorax(rng_for(seed, "thorax", number))
-            return parameters, *make_thorax(parameters, spacing_zyx_mm=spacing_zyx_mm)
-
-        return parametric
-    from thoar.phantoms.copies import draw_copy, make_copy
-
-    scan = _ready(source)
-
-    def copy(number: int, seed: int, spacing_zyx_mm: Spacing) -> "Made":
-        parameters = draw_copy(rng_for(seed, "copy", number))
-        return parameters, *make_copy(scan, parameters, spacing_zyx_mm=spacing_zyx_mm)
-
-    return copy
-
-
-def _ready(source: Path) -> "LabelledScan":
-    """Read a sample's folder: the scan, its label map of many structures, and their names."""
-    import csv
-
-    import numpy as np
-
-    from thoar.core.errors import GeometryError, InputError
-    from thoar.io.formats import read_integers, read_volume
-    from thoar.phantoms.labelled_scan import ready_scan
-
-    table = source / "structures.csv"
-    image = source / f"{source.resolve().name}.nii.gz"
-    for path in (image, source / "structures.nii.gz", table):
-        if not path.is_file():
-            raise InputError(f"{path} is absent; --copies-of takes a case folder that `thoar sample` made")
-    try:
-        with table.open(newline="", encoding="utf-8") as lines:
-            ids = {row["structure"]: int(row["id"]) for row in csv.DictReader(lines)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{table}: needs the columns structure and id (a whole number): {error}") from error
-    scan, structures = read_volume(image), read_integers(source / "structures.nii.gz")
-    if not scan.geometry.same_grid(structures.geometry):
-        raise GeometryError(f"{source}: structures.nii.gz does not lie on the grid of {image.name}")
-    return ready_scan(scan, np.asarray(structures.voxels), ids=ids)
+    kind = name_of(source)
+    name = f"{NAMES[kind]}_{number:04d}"
+    place = folder / name
+    case = Case(
+        id=name,
+        image=place / f"{name}.{recipe.format}",
+        label=place / f"GT.{recipe.format}",
+        organs=SEGTHOR.names,
+        group=name,
+        source=recipe.whose,
+    )
+    parameters = draw_case(rng_for(recipe.seed, kind, number), kind)
+    record = _record(parameters, number, recipe)
+    if not place.exists():
+        replace_folder(
+            place, lambda new: _write(new, case, record, made=_made_case(source, parameters, recipe))
+        )
+    elif not _is_finished(case, record):
+        raise UsageError(f"{place}: was made with other options; name another folder, or use --overwrite")
+    return case
 
 
-def write_case(job: Job, *, make: "Callable[[int, int, Spacing], Made]") -> "Case":
-    """Make one case and write its scan, labels and parameters into its own folder."""
+def _record(parameters: "CaseParameters", number: int, recipe: Recipe) -> bytes:
     import msgspec
 
-    from thoar.core.labels import SEGTHOR
-    from thoar.datasets.manifest import Case
+    record = {
+        "seed": recipe.seed,
+        "number": number,
+        "spacing_zyx_mm": recipe.spacing_zyx_mm,
+        "made_of": recipe.whose,
+        "device": recipe.device.partition(":")[0],
+        "parameters": parameters,
+    }
+    return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
+
+
+def _is_finished(case: "Case", record: bytes) -> bool:
+    stored = case.image.parent / RECORD
+    files = (case.image, case.label, stored)
+    return all(path is not None and path.is_file() for path in files) and stored.read_bytes() == record
+
+
+def _made_case(
+    source: "Source", parameters: "CaseParameters", recipe: Recipe
+) -> "tuple[Volume, LabelVolume]":
+    from thoar.phantoms.synthesis import make_case
+
+    return make_case(source, parameters, spacing_zyx_mm=recipe.spacing_zyx_mm, device=recipe.device)
+
+
+def _write(folder: Path, case: "Case", record: bytes, *, made: "tuple[Volume, LabelVolume]") -> None:
     from thoar.io.formats import write_labels, write_volume
 
-    folder, number, seed, spacing_zyx_mm, source = job
-    name = f"{'phantom' if source is None else 'copy'}_{number:04d}"
-    place = folder / name
-    place.mkdir()
-    parameters, volume, labels = make(number, seed, spacing_zyx_mm)
-    write_volume(place / f"{name}.nii.gz", volume)
-    write_labels(place / "GT.nii.gz", labels)
-    record = {"seed": seed, "number": number, "spacing_zyx_mm": spacing_zyx_mm, "parameters": parameters}
-    (place / "parameters.json").write_bytes(msgspec.json.format(msgspec.json.encode(record)) + b"\n")
-    return Case(
-        id=name, image=place / f"{name}.nii.gz", label=place / "GT.nii.gz", organs=SEGTHOR.names, group=name
-    )
+    volume, labels = made
+    write_volume(folder / case.image.name, volume)
+    write_labels(folder / f"GT{case.image.name.removeprefix(case.id)}", labels)
+    (folder / RECORD).write_bytes(record)

@@ -1,0 +1,98 @@
+"""What ``thoar phantom`` makes cases of: a sample's scan, a label map with its table, or nothing at all."""
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from thoar.core.volume import Volume
+    from thoar.phantoms.synthesis import Source
+
+_log = logging.getLogger(__name__)
+
+
+def read_source(
+    *, copies_of: Path | None, from_map: Path | None, structures: Path | None, ct: Path | None
+) -> "Source":
+    """Read and ready what cases are made of: a sample's scan, a label map, or nothing at all.
+
+    Raises:
+        InputError: if a file is absent or its table cannot be understood.
+        GeometryError: if scan and label map lie on different grids.
+        LabelError: if the label map lacks what is needed.
+    """
+    if copies_of is not None:
+        return _ready_scan(copies_of)
+    if from_map is None or structures is None:
+        return "thorax"
+    return _ready_map(from_map, structures, ct)
+
+
+def _ready_scan(folder: Path) -> "Source":
+    import numpy as np
+
+    from thoar.core.errors import InputError, LabelError
+    from thoar.io.formats import read_integers, read_volume
+    from thoar.phantoms.copies.labelled_scan import ready_scan
+
+    table, labels = folder / "structures.csv", folder / "structures.nii.gz"
+    image = folder / f"{folder.resolve().name}.nii.gz"
+    for path in (image, labels, table):
+        if not path.is_file():
+            raise InputError(f"{path} is absent; --copies-of takes a case folder that `thoar sample` made")
+    scan, named = read_volume(image), read_integers(labels)
+    _refuse_other_grid(scan, named, labels)
+    try:
+        return ready_scan(scan, np.asarray(named.voxels), ids=read_table(table))
+    except LabelError as error:
+        raise LabelError(f"{labels}: {error}") from error
+
+
+def _ready_map(path: Path, table: Path, ct: Path | None) -> "Source":
+    import numpy as np
+
+    from thoar.core.errors import LabelError
+    from thoar.io.formats import read_integers, read_volume
+    from thoar.phantoms.label_map.body import ready_label_map
+
+    ids, named = read_table(table), read_integers(path)
+    strange = sorted({int(n) for n in np.unique(named.voxels)} - {0, *ids.values()})
+    if strange:
+        _log.warning("%s: %s does not name the ids %s; they count as unlabelled", path, table.name, strange)
+    scan = None if ct is None else read_volume(ct)
+    if scan is not None:
+        _refuse_other_grid(scan, named, path)
+    try:
+        return ready_label_map(named, ids=ids, ct=scan)
+    except LabelError as error:
+        raise LabelError(f"{path}, with the names of {table}: {error}") from error
+
+
+def _refuse_other_grid(scan: "Volume", named: "Volume", path: Path) -> None:
+    from thoar.core.errors import GeometryError
+
+    if not scan.geometry.same_grid(named.geometry):
+        raise GeometryError(f"{path}: does not lie on the scan's grid; resample it onto that first")
+
+
+def read_table(path: Path) -> Mapping[str, int]:
+    """Read a CSV table of structures: each name's id in a label map.
+
+    Raises:
+        InputError: if it is absent, empty, lacks a column, or an id is no whole number.
+    """
+    import csv
+
+    from thoar.core.errors import InputError
+
+    if not path.is_file():
+        raise InputError(f"{path} is absent; name a CSV file with the columns structure and id")
+    try:
+        with path.open(newline="", encoding="utf-8") as lines:
+            ids = {row["structure"]: int(row["id"]) for row in csv.DictReader(lines)}
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{path}: needs the columns structure and id (a whole number): {error}") from error
+    if not ids:
+        raise InputError(f"{path}: names no structure; it needs a line for each, with structure and id")
+    return ids
