@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: venv test test-slow check demo
+.PHONY: venv test test-slow check demo bench
 
 venv: $(READY)
 
@@ -29,3 +29,10 @@ check: $(READY)
 
 demo: $(READY)
 	$(BIN)/python scripts/demo.py
+
+# The benchmarks' short modes: they show that the scripts work, not how good anything is.
+bench: $(READY)
+	$(BIN)/thoar phantom runs/bench/heldout --cases 3 --seed 990317 --overwrite
+	test -d runs/bench/sample || $(BIN)/thoar sample runs/bench/sample
+	$(BIN)/python benchmarks/real_scans.py thorax --sample runs/bench/sample --phantoms runs/bench/heldout --short -o runs/bench/real_scans.json
+	$(BIN)/python benchmarks/ablations.py runs/bench/ablations --seeds 0 --set train.coarse_epochs=1 --set train.joint_epochs=1 --set train.cases_per_epoch=3 -o runs/bench
