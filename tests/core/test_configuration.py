@@ -107,3 +107,11 @@ def test_a_file_that_is_missing_or_no_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "latin.toml").write_bytes(b'a = "\xe9"')
     with pytest.raises(ConfigError, match=r"latin\.toml: is no TOML"):
         load_toml(tmp_path / "latin.toml")
+
+
+def test_decoder_widths_are_one_for_each_level_or_none() -> None:
+    widths = configuration_from({"network": {"decoder_channels": [1, 2, 3, 4, 5]}}).network
+    assert widths.decoder_channels_of_levels == (1, 2, 3, 4, 5)
+    assert configuration_from({}).network.decoder_channels_of_levels == (16, 32, 64, 128, 256)
+    with pytest.raises(ConfigError, match=r"decoder_channels has 2 widths.*\(5\), or none"):
+        configuration_from({"network": {"decoder_channels": [1, 2]}})

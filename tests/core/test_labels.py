@@ -47,3 +47,16 @@ def test_an_unknown_organ_is_refused_with_those_there_are() -> None:
         SEGTHOR.organ("liver")
     with pytest.raises(LabelError, match="liver"):
         LabelSet(organs=SEGTHOR.organs, symmetric_pairs=(("heart", "liver"),))
+
+
+@pytest.mark.parametrize(
+    "name", ["", " heart", ".heart", "a/b", "a\\b", "a:b", "nul\0byte", "a\nb", "x" * 101]
+)
+def test_names_that_cannot_name_a_file_are_refused(name: str) -> None:
+    with pytest.raises(LabelError, match="cannot be an organ's name"):
+        LabelSet(organs=(Organ(name=name, id=1),))
+
+
+def test_names_that_are_one_where_case_is_ignored_are_refused() -> None:
+    with pytest.raises(LabelError, match="must differ"):
+        LabelSet(organs=(Organ(name="heart", id=1), Organ(name="Heart", id=2)))

@@ -19,7 +19,7 @@ from thoar.inference.bundle import CARD, read_bundle
 from thoar.inference.segmentation import Segmentation
 from thoar.inference.shipped import find_model, shipped_models
 from thoar.io.formats import read_labels, read_volume, write_volume
-from thoar.phantoms.thorax import draw_thorax, make_thorax
+from thoar.phantoms.synthesis import draw_case, make_case
 from thoar.pipeline.case import Request, load_segmenter, segment_case
 from thoar.pipeline.inputs import InputCase
 
@@ -31,8 +31,8 @@ def thoar(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
 
 @pytest.fixture(scope="module")
 def chest() -> Volume:
-    parameters = draw_thorax(rng_for(5, "thorax", 0))
-    return make_thorax(parameters, spacing_zyx_mm=(5.0, 3.0, 3.0))[0]
+    parameters = draw_case(rng_for(5, "thorax", 0), "thorax")
+    return make_case("thorax", parameters, spacing_zyx_mm=(5.0, 3.0, 3.0))[0]
 
 
 @pytest.fixture(scope="module")
@@ -48,6 +48,7 @@ def test_shipped_model_is_whole_small_and_says_what_it_was_trained_on() -> None:
     assert "no medical device" in (bundle.folder / CARD).read_text()
     shipped = [file for folder in shipped_models().values() for file in folder.iterdir()]
     assert sum(file.stat().st_size for file in shipped) < 40e6
+    assert max(file.stat().st_size for file in shipped) < 16e6
 
 
 def test_scan_as_dicom_and_as_nifti_gives_the_same_masks_in_the_patient(
@@ -72,6 +73,7 @@ def test_segment_command_writes_contours_picture_and_record(tmp_path: Path, ches
     assert sorted(p.name for p in out.iterdir()) == ["overview.png", "run.json", "segmentation.nii.gz"]
     record = json.loads((out / "run.json").read_text())
     assert record["organs_requested"] == ["heart", "trachea"]
+    assert record["model"]["name"] == "thorax-fast"
     assert record["model"]["training_cases"] == ["LIDC-IDRI-0001"]
     again = thoar("segment", tmp_path / "chest.nii.gz", "-o", out)
     assert (again.returncode, again.stderr.count("\n")) == (2, 1)
@@ -82,7 +84,8 @@ def test_segment_command_writes_contours_picture_and_record(tmp_path: Path, ches
     ("more", "code", "said"),
     [
         (("--organs", "spleen"), 3, "no organ is called 'spleen' here; there are esophagus, heart"),
-        (("--model", "torax"), 5, "torax: is neither a shipped model (thorax)"),
+        (("--model", "torax"), 5, "torax: is neither a shipped model (thorax-fast)"),
+        (("--model", "thorax-paper"), 5, "ships no thorax-paper"),
         (("--formats", "jpeg"), 2, "--formats jpeg: no such format"),
         (("--device", "abacus"), 2, "--device abacus: not available here"),
     ],
@@ -98,7 +101,9 @@ def test_what_cannot_be_meant_is_one_clear_error(
 
 
 def test_model_commands_list_describe_and_verify() -> None:
-    assert "thorax (default): esophagus, heart, trachea, aorta" in thoar("model", "list").stdout
+    listed = thoar("model", "list").stdout
+    assert "thorax-fast: esophagus, heart, trachea, aorta" in listed
+    assert "thorax (default): thorax-fast" in listed
     info = thoar("model", "info").stdout
     assert "CC-BY-3.0" in info
     assert "no medical device" in info

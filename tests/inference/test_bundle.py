@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file, save, save_file
 
 from thoar.core.configuration import Block, Configuration, Network, Train
-from thoar.core.errors import ModelError
+from thoar.core.errors import LabelError, ModelError
 from thoar.core.labels import LabelSet, Organ
 from thoar.inference.bundle import (
     CARD,
@@ -21,6 +21,7 @@ from thoar.inference.bundle import (
     MANIFEST,
     Manifest,
     Source,
+    TrainedOn,
     parts_of,
     read_bundle,
     read_manifest,
@@ -385,3 +386,33 @@ def test_what_is_no_bundle_is_refused(tmp_path: Path, kind: str) -> None:
         path.mkdir()
     with pytest.raises(ModelError, match="is no model bundle"):
         read_bundle(path)
+
+
+def test_only_the_parts_that_are_asked_for_are_read(bundle: Path) -> None:
+    (bundle / "fine_left lung.safetensors").write_bytes(b"damaged")
+    read = read_bundle(bundle, organs=["heart"])
+    assert set(read.network.fine) == {"heart"}
+    assert read.manifest.label_set == ORGANS
+    assert not any(p.is_meta for p in read.network.parameters())
+    refused(bundle, naming="fine_left lung.safetensors")
+
+
+def test_an_organ_the_model_does_not_know_is_refused(bundle: Path) -> None:
+    with pytest.raises(LabelError, match="no organ is called 'liver'"):
+        read_bundle(bundle, organs=["liver"])
+
+
+@pytest.mark.parametrize("name", ["../heart", "a/b", "nul\0byte"])
+def test_an_organ_whose_name_leads_elsewhere_is_refused(bundle: Path, name: str) -> None:
+    def rename(manifest: dict[str, Any]) -> None:
+        manifest["label_set"]["organs"][0]["name"] = name
+        manifest["localisation"][name] = manifest["localisation"].pop("heart")
+
+    edit_manifest(bundle, rename)
+    assert "cannot be an organ's name" in refused(bundle, naming=MANIFEST)
+
+
+def test_what_a_network_has_seen_adds_up() -> None:
+    first = TrainedOn(cases=("a", "b"), sources={"x": 2})
+    second = TrainedOn(cases=("b", "c"), sources={"x": 1, "y": 4})
+    assert first + second == TrainedOn(cases=("a", "b", "c"), sources={"x": 3, "y": 4})

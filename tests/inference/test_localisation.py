@@ -172,3 +172,8 @@ def test_an_impossible_localisation_is_refused(impossible: dict[str, object]) ->
     plain = msgspec.to_builtins(located()) | impossible
     with pytest.raises(msgspec.ValidationError, match=r"threshold|margins"):
         msgspec.convert(plain, OrganLocalisation)
+
+
+def test_more_least_cells_than_there_are_give_the_whole_volume():
+    cells = cells_in(Box(start_zyx=(3, 4, 5), stop_zyx=(6, 7, 8)))
+    assert box_of_cells(cells, located(), least_cells_per_axis=1000) == GRID

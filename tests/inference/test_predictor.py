@@ -137,6 +137,18 @@ def test_only_what_is_asked_for_is_drawn(hand_made, phantom) -> None:
     assert set(hand_made.drawn) == {"trachea"}
 
 
+def test_an_organ_whose_decoder_was_not_loaded_is_refused_and_the_others_are_drawn(small) -> None:
+    predictor = untrained()
+    alone = predictor.predict(small.volume, organs=["heart"])
+    for name in set(predictor.network.fine) - {"heart"}:
+        del predictor.network.fine[name]
+    found = predictor.predict(small.volume)
+    assert found.label_set.names == ("heart",)
+    assert_same_organs(found, alone, ("heart",))
+    with pytest.raises(LabelError, match="no organ is called 'aorta' here; there are heart"):
+        predictor.predict(small.volume, organs=["aorta"])
+
+
 def test_an_unknown_organ_is_refused(hand_made, phantom) -> None:
     for unknown in (["liver"], []):
         with pytest.raises(LabelError):

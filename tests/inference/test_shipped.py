@@ -6,7 +6,7 @@ import pytest
 from thoar.core.errors import ModelError
 from thoar.inference import shipped
 from thoar.inference.bundle import MANIFEST
-from thoar.inference.shipped import find_model, shipped_models
+from thoar.inference.shipped import find_model, real_name, shipped_models
 
 
 def made(folder: Path) -> Path:
@@ -62,3 +62,36 @@ def test_a_shipped_model_can_be_asked_for_in_a_folder_of_the_same_name(
     (elsewhere / "chest").mkdir(parents=True)
     monkeypatch.chdir(elsewhere)
     assert find_model("chest") == folder
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of shipped models of a package that has none."""
+    monkeypatch.setattr(shipped, "files", lambda _: tmp_path)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "models"
+
+
+def test_thorax_is_the_fast_model_everywhere_where_it_is_shipped_alone(package: Path) -> None:
+    fast = made(package / "thorax-fast")
+    assert find_model("thorax") == find_model("thorax", accelerated=True) == fast
+
+
+def test_thorax_is_the_paper_s_model_on_a_gpu_where_that_is_shipped(package: Path) -> None:
+    fast, paper = made(package / "thorax-fast"), made(package / "thorax-paper")
+    assert find_model("thorax") == fast
+    assert find_model("thorax", accelerated=True) == paper
+    assert find_model("thorax-paper") == paper
+    assert real_name("thorax", accelerated=True) == "thorax-paper"
+    assert real_name("run/best", accelerated=True) == "run/best"
+
+
+def test_model_that_is_not_shipped_is_refused_with_the_way_to_train_it(package: Path) -> None:
+    made(package / "thorax-fast")
+    with pytest.raises(ModelError, match=r"ships no thorax-paper \(it ships thorax-fast\).*--recipe paper"):
+        find_model("thorax-paper")
+
+
+def test_folder_of_one_s_own_may_be_called_as_a_model_that_is_not_shipped(package: Path) -> None:
+    own = made(package.parent / "thorax-paper")
+    assert find_model("thorax-paper").resolve() == own.resolve()

@@ -9,7 +9,7 @@ from thoar.core.labels import SEGTHOR, LabelSet, Organ
 from thoar.core.volume import LabelVolume, Volume
 from thoar.io import formats
 
-FILES = ["a.nii.gz", "a.nii", "a.nrrd", "a.mha"]
+FILES = ["a.nii.gz", "a.nii", "a.nrrd", "a.mha", "a.safetensors"]
 
 
 def labels_of(phantom: Volume, dtype: type = np.uint8, label_set: LabelSet = SEGTHOR) -> LabelVolume:

@@ -17,7 +17,7 @@ CODES = [
     for axes in itertools.permutations(range(3))
     for flipped in itertools.product((False, True), repeat=3)
 ]
-FILES = ["a.nii.gz", "a.nii", "a.nrrd", "a.mha"]
+FILES = ["a.nii.gz", "a.nii", "a.nrrd", "a.mha", "a.safetensors"]
 
 
 def turned(volume: Volume, axes: tuple[int, ...], flipped: tuple[bool, ...]) -> Volume:
@@ -45,7 +45,8 @@ def check_round_trip(volume: Volume, path: Path) -> None:
     assert found.voxels.dtype == np.int16
     assert np.array_equal(found.voxels, volume.voxels)
     assert found.geometry.difference_mm(volume.geometry) < 1e-4
-    check_by_simpleitk(volume, path)
+    if path.suffix != ".safetensors":  # SimpleITK knows no such file
+        check_by_simpleitk(volume, path)
 
 
 def check_by_simpleitk(volume: Volume, path: Path) -> None:

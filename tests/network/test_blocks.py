@@ -58,6 +58,17 @@ def test_the_shortcut_is_the_identity_only_where_the_shape_is_kept(channels_in, 
     )
 
 
+@pytest.mark.parametrize("stride_zyx", [(1, 1, 1), (1, 2, 2), (2, 2, 2)])
+def test_a_shortcut_of_kernel_1_projects_the_voxels_that_the_stride_keeps(stride_zyx):
+    block = ResidualBlock(4, 8, stride_zyx=stride_zyx, shortcut_kernel=1)
+    projection, norm = block.shortcut
+    assert projection.weight.shape == (8, 4, 1, 1, 1)
+    features = torch.randn(1, 4, 6, 8, 10)
+    kept = features[(..., *(slice(None, None, s) for s in stride_zyx))]
+    expected = norm(torch.einsum("oi,bizyx->bozyx", projection.weight[..., 0, 0, 0], kept))
+    torch.testing.assert_close(block.shortcut(features), expected)
+
+
 def test_a_block_leaves_its_input_as_it_was():
     features = torch.randn(1, 4, 6, 6, 6)
     before = features.clone()

@@ -3,6 +3,7 @@
 import itertools
 import math
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -34,6 +35,27 @@ def test_a_level_is_narrowed_upsampled_added_and_refined():
         up = functional.interpolate(up, upper.shape[2:], mode="trilinear", align_corners=False)
         features = refine(up + upper)
     torch.testing.assert_close(decoder(crops), torch.sigmoid(decoder.last(features)))
+
+
+def test_widths_of_its_own_are_reached_by_a_1_by_1_by_1_convolution_where_they_differ():
+    configuration = msgspec.structs.replace(NARROW, decoder_channels=(3, 2, 5, 3, 7))
+    decoder = FineDecoder(configuration)
+    assert [tuple(p.shape for p in e.parameters()) for e in decoder.enter] == [
+        ((3, 2, 1, 1, 1), (3,)), (), ((5, 3, 1, 1, 1), (5,)), (), ((7, 4, 1, 1, 1), (7,))
+    ]  # fmt: skip
+    assert [unit[0].out_channels for unit in decoder.narrow] == [3, 5, 2, 3]
+    crops = [torch.randn(1, n, *s) for n, s in [(2, (8, 32, 32)), (2, (8, 16, 16)), (3, (4, 8, 8))]]
+    crops += [torch.randn(1, 3, 4, 4, 4), torch.randn(1, 4, 4, 4, 4)]
+    entered = [enter(crop) for enter, crop in zip(decoder.enter, crops, strict=True)]
+    drawn = decoder(crops)
+    assert drawn.shape == (1, 1, 8, 32, 32)
+    decoder.enter = nn.ModuleList(nn.Identity() for _ in crops)
+    torch.testing.assert_close(decoder(entered), drawn)
+
+
+def test_without_widths_of_its_own_it_has_no_weight_but_the_papers():
+    decoder = FineDecoder(NARROW)
+    assert not list(decoder.enter.parameters())
 
 
 def influence_radius_zyx(decoder, strides_zyx):

@@ -1,3 +1,4 @@
+import msgspec
 import pytest
 import torch
 
@@ -115,3 +116,33 @@ def test_fresh_weights_come_from_the_global_random_stream():
 def test_probabilities_are_float32_under_autocast(seeded_network, image):
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert {p.dtype for p in drawn(seeded_network(NARROW), image, ORGANS).values()} == {torch.float32}
+
+
+SEPARATE = msgspec.structs.replace(NARROW, encoders="separate")
+
+
+@pytest.mark.parametrize("part", ["coarse", "fine"])
+def test_of_two_encoders_one_feeds_the_coarse_maps_and_the_other_the_fine_masks(seeded_network, image, part):
+    network = seeded_network(SEPARATE)
+
+    def maps():
+        with torch.inference_mode():
+            levels = network.encode(image)
+            return network.locate(levels).probability, network.draw(levels, "heart", BOXES["heart"])
+
+    before = maps()
+    with torch.no_grad():
+        for parameter in getattr(network.encoder, part).parameters():
+            parameter.add_(0.1)
+    same = [torch.equal(one, other) for one, other in zip(before, maps(), strict=True)]
+    assert same == [part == "fine", part == "coarse"]
+
+
+def test_separate_encoders_cost_one_encoder_more_and_nothing_else(seeded_network):
+    def sizes(configuration):
+        network = seeded_network(configuration)
+        parts = {"encoder": network.encoder, "coarse": network.coarse, "fine": network.fine}
+        return {name: sum(p.numel() for p in part.parameters()) for name, part in parts.items()}
+
+    shared, separate = sizes(NARROW), sizes(SEPARATE)
+    assert separate == shared | {"encoder": 2 * shared["encoder"]}

@@ -25,6 +25,7 @@ from thoar.core.errors import (
 from thoar.core.labels import SEGTHOR
 from thoar.inference.bundle import MANIFEST
 from thoar.io.formats import read_labels, read_volume
+from thoar.pictures import png as png_module
 from thoar.pipeline import case as case_module
 from thoar.pipeline import outputs as outputs_module
 from thoar.pipeline.case import Request, load_segmenter, segment_case, segment_cases
@@ -285,7 +286,7 @@ def full_disk(*_: Any, **__: Any) -> None:
     [
         (outputs_module, "write_labels"),
         (outputs_module, "write_volume"),
-        (outputs_module, "write_png"),
+        (png_module, "write_png"),
         (case_module, "_write_json"),
         (case_module, "digest_of"),
         (case_module.tempfile, "mkdtemp"),
@@ -347,7 +348,7 @@ def test_an_interruption_while_writing_leaves_nothing(
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(outputs_module, "write_png", interrupted)
+    monkeypatch.setattr(png_module, "write_png", interrupted)
     with pytest.raises(KeyboardInterrupt):
         segment_case(segmenter(), patient, tmp_path / "out")
     assert names(tmp_path / "out") == set()

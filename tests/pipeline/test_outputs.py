@@ -10,7 +10,7 @@ def test_formats_are_taken_once_each() -> None:
 
 @pytest.mark.parametrize("names", [(), ("nifti", "rtstruct"), ("NIFTI",), ("",)])
 def test_unknown_formats_are_refused_and_the_known_named(names: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="nifti, nrrd, mha, png"):
+    with pytest.raises(UsageError, match="nifti, nrrd, mha, safetensors, png"):
         check_formats(names)
 
 

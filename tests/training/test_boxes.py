@@ -134,3 +134,7 @@ def test_the_cap_is_one_and_a_half_times_the_99th_percentile_of_the_organs_boxes
     assert cap_of([100] * 99 + [10_000] * 1, Boxes()) == 1.5 * np.percentile([100] * 99 + [10_000], 99)
     assert cap_of([100] * 200 + [10_000], Boxes()) == 150
     assert cap_of([], Boxes()) == math.inf
+
+
+def test_more_least_cells_than_there_are_train_on_the_whole_volume_whatever_the_cap():
+    assert drawn(least=1000, cap_cells=1.0) == GRID

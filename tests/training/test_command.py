@@ -90,10 +90,30 @@ def test_time_limit_stops_with_a_checkpoint(
     tmp_path: Path, small_recipe: Path, small_dataset: Dataset
 ) -> None:
     run = tmp_path / "run"
-    done = finished(command(small_recipe, small_dataset, run, "--max-time", "0.01s"))
-    assert done.returncode == 0
+    endless = ("--set", "train.coarse_epochs=10000", "--set", "train.validate_every=10000")
+    done = finished(command(small_recipe, small_dataset, run, *endless, "--max-time", "4s"))
+    assert done.returncode == 9, done.stderr
     assert "stopped with a checkpoint" in done.stderr
     assert (run / "last" / "manifest.json").is_file()
+
+
+def test_time_limit_stops_the_preparation_too(
+    tmp_path: Path, small_recipe: Path, small_dataset: Dataset
+) -> None:
+    run = tmp_path / "run"
+    done = finished(command(small_recipe, small_dataset, run, "--max-time", "0.01s"))
+    assert done.returncode == 9
+    assert "the same command goes on" in done.stderr
+    assert [place.name for place in run.iterdir()] == ["prepared"]
+
+
+def test_run_can_begin_with_a_model(
+    tmp_path: Path, whole_run: Path, small_recipe: Path, small_dataset: Dataset
+) -> None:
+    more = ("--set", "train.coarse_epochs=0", "--set", "train.joint_epochs=1", "--init", str(whole_run))
+    done = finished(command(small_recipe, small_dataset, tmp_path / "run", *more))
+    assert done.returncode == 0, done.stderr
+    assert "epoch 1/1 (joint): validation Dice" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from thoar.core.configuration import Configuration
 from thoar.core.errors import ConfigError, InputError, ModelError, UsageError
@@ -29,13 +30,17 @@ def rows(run: Path) -> list[list[str]]:
         return list(csv.reader(stream))
 
 
+PREPARED = 3
+"""How often a run of four cases asks whether to stop before its first step."""
+
+
 def stop_after(steps: int) -> Callable[[], bool]:
-    """Return a ``should_stop`` that says yes after so many steps."""
+    """Return a ``should_stop`` that says yes after so many steps of a run that was not resumed."""
     asked = [0]
 
     def should_stop() -> bool:
         asked[0] += 1
-        return asked[0] >= steps
+        return asked[0] >= PREPARED + steps
 
     return should_stop
 
@@ -219,3 +224,60 @@ def test_prepared_cases_are_reused_until_their_content_changes(
     before = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "prepared").iterdir()}
     train(small_configuration(), small_dataset, tmp_path, device="cpu", resume=True)
     assert {p.name: p.stat().st_mtime_ns for p in (tmp_path / "prepared").iterdir()} == before
+
+
+def test_run_stopped_while_preparing_keeps_what_is_prepared_and_starts_again(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    outcome = train(
+        small_configuration(), small_dataset, tmp_path, device="cpu", should_stop=stop_after(2 - PREPARED)
+    )
+    assert outcome == "preparing"
+    kept = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "prepared").glob("*.npy")}
+    assert 4 <= len(kept) < 8
+    train(small_configuration(), small_dataset, tmp_path, device="cpu", should_stop=stop_after(1))
+    after = {p.name: p.stat().st_mtime_ns for p in (tmp_path / "prepared").glob("*.npy")}
+    assert kept.items() <= after.items()
+
+
+def test_bundles_count_the_cases_of_every_source(
+    tmp_path: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    sources = ("", "phantom", "phantom", "copy")
+    cases = tuple(replace(case, source=s) for case, s in zip(small_dataset.cases, sources, strict=True))
+    named = replace(small_dataset, cases=cases)
+    configuration = small_configuration("train.validation_cases=0")
+    train(configuration, named, tmp_path, device="cpu", should_stop=stop_after(1))
+    assert read_bundle(tmp_path / "last").manifest.training_sources == {"": 1, "copy": 1, "phantom": 2}
+
+
+def test_run_begun_with_a_model_has_its_weights_and_remembers_what_they_had_seen(
+    tmp_path: Path, whole_run: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    before = read_bundle(whole_run / "best")
+    further = small_configuration("train.coarse_epochs=0", "train.learning_rate=1e-9", "train.averaging=0.0")
+    renamed = tuple(replace(case, id=f"new-{case.id}", source="new") for case in small_dataset.cases)
+    dataset = replace(small_dataset, cases=renamed)
+    train(further, dataset, tmp_path, device="cpu", initial=before, should_stop=stop_after(1))
+    train(further, dataset, tmp_path, device="cpu", resume=True)
+    after = read_bundle(tmp_path / "best")
+    for name, value in before.network.state_dict().items():
+        assert torch.allclose(after.network.state_dict()[name], value, atol=1e-6), name
+    assert after.manifest.training_sources == {"": 3, "new": 3}
+    assert set(before.manifest.training_cases) < set(after.manifest.training_cases)
+
+
+def test_run_begun_with_a_model_of_another_network_is_refused(
+    tmp_path: Path, whole_run: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    other = small_configuration("network.stem_channels=5")
+    with pytest.raises(ConfigError, match="has another network than this run's configuration"):
+        train(other, small_dataset, tmp_path, device="cpu", initial=read_bundle(whole_run / "best"))
+
+
+def test_run_begun_with_a_model_of_other_organs_is_refused(
+    tmp_path: Path, whole_run: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    other = replace(small_dataset, label_set=LabelSet(organs=small_dataset.label_set.organs[::-1]))
+    with pytest.raises(ConfigError, match="knows heart, trachea, the data set trachea, heart"):
+        train(small_configuration(), other, tmp_path, device="cpu", initial=read_bundle(whole_run / "best"))

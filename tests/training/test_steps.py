@@ -156,6 +156,21 @@ def test_a_coarse_step_gives_fine_decoders_no_gradient_and_all_else_one(sample_o
     assert not [name for name in losses if name.startswith("fine")]
 
 
+def test_separate_encoders_learn_from_their_own_decoders_alone(sample_of):
+    network_settings = msgspec.structs.replace(CONFIGURATION.network, encoders="separate")
+    run = context(with_(CONFIGURATION, network=network_settings))
+    network, sample = network_of(run.configuration), sample_of()
+    coarse_step(network, sample, run)
+    assert gradients(network.encoder.coarse)
+    assert not gradients(network.encoder.fine)
+    coarse_alone = {name: g.clone() for name, g in gradients(network.encoder.coarse).items()}
+    network.zero_grad()
+    joint_step(network, sample, run, epoch=JOINT_EPOCH, localisation=LOCALISATION)
+    assert len(gradients(network.encoder.fine)) == len(list(network.encoder.fine.parameters()))
+    for name, gradient in gradients(network.encoder.coarse).items():
+        torch.testing.assert_close(gradient, coarse_alone[name])
+
+
 def test_the_background_channel_is_not_trained(sample_of):
     network = network_of()
     joint_step(network, sample_of(), context(), epoch=JOINT_EPOCH, localisation=LOCALISATION)

@@ -6,7 +6,6 @@ import signal
 import sys
 import traceback
 from collections.abc import Sequence
-from importlib.metadata import version
 from importlib.util import find_spec
 from types import FrameType
 from typing import Annotated, NoReturn
@@ -14,6 +13,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from thoar.core.errors import EXIT_BUG, EXIT_SIGNALLED, ResourceError, ThoarError, exit_code_of, foreseen
+from thoar.core.versions import version_of
 
 COMMANDS = ("segment", "train", "evaluate", "phantom", "sample", "model", "info")
 """In the order of ``thoar --help``. Each is a module here with a function or sub-application of its name."""
@@ -71,7 +71,7 @@ def application() -> typer.Typer:
 
 def _show_version(asked: bool) -> bool:
     if asked:
-        typer.echo(f"thoar {version('thoar')}")
+        typer.echo(f"thoar {version_of('thoar')}")
         raise typer.Exit
     return asked
 
@@ -108,6 +108,7 @@ def _leave(error: Exception) -> NoReturn:
         sys.exit(exit_code_of(error))
     traceback.print_exception(error)
     typer.echo(
-        f"error: this is a bug in thoar {version('thoar')}; please report it with the lines above", err=True
+        f"error: this is a bug in thoar {version_of('thoar')}; please report it with the lines above",
+        err=True,
     )
     sys.exit(EXIT_BUG)

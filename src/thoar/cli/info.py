@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from thoar.core.versions import version_of
+
 
 def info(
     *,
@@ -20,7 +22,7 @@ def info(
 ) -> None:
     """Show versions, shipped models and, if asked, devices."""
     found: dict[str, Any] = {
-        "thoar": importlib.metadata.version("thoar"),
+        "thoar": version_of("thoar"),
         "python": platform.python_version(),
         "executable": sys.executable,
         "platform": platform.platform(),
@@ -34,7 +36,10 @@ def info(
 
 def _dependencies() -> dict[str, str | None]:
     """Return the installed version of each declared dependency, None where it is missing."""
-    declared = importlib.metadata.requires("thoar") or []
+    try:
+        declared = importlib.metadata.requires("thoar") or []
+    except importlib.metadata.PackageNotFoundError:  # run from its sources, which declare none
+        declared = []
     names = (re.split(r"[^\w.-]", line, maxsplit=1)[0] for line in declared if "extra ==" not in line)
     return {name: _version(name) for name in sorted(names, key=str.casefold)}
 

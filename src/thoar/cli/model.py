@@ -15,14 +15,18 @@ Name = Annotated[
 def list_models() -> None:
     """List the models that came with the package."""
     from thoar.inference.bundle import read_manifest
-    from thoar.inference.shipped import DEFAULT_MODEL, shipped_models
+    from thoar.inference.shipped import DEFAULT_MODEL, real_name, shipped_models
 
-    for name, folder in shipped_models().items():
+    shipped = shipped_models()
+    for name, folder in shipped.items():
         manifest = read_manifest(folder)
-        default = " (default)" if name == DEFAULT_MODEL else ""
         organs = ", ".join(manifest.label_set.names)
-        typer.echo(f"{name}{default}: {organs}; {manifest.parameters / 1e6:.1f} M parameters")
-    if not shipped_models():
+        typer.echo(f"{name}: {organs}; {manifest.parameters / 1e6:.1f} M parameters")
+    on_cpu, on_gpu = real_name(DEFAULT_MODEL), real_name(DEFAULT_MODEL, accelerated=True)
+    if on_cpu in shipped:
+        stands_for = on_cpu if on_cpu == on_gpu else f"{on_cpu} on a CPU, {on_gpu} on a GPU"
+        typer.echo(f"{DEFAULT_MODEL} (default): {stands_for}")
+    if not shipped:
         typer.echo("no model came with this package; train one with `thoar train`")
 
 

@@ -19,7 +19,7 @@ def segment(
         Path,
         typer.Argument(
             metavar="INPUT",
-            help="A NIfTI, NRRD or MHA/MHD file, a DICOM folder, a data set, or a folder of volumes.",
+            help="NIfTI, NRRD, MHA or safetensors, a DICOM folder, a data set, or a folder of volumes.",
         ),
     ],
     *,
@@ -31,7 +31,7 @@ def segment(
         str | None, typer.Option(help="Only these, as in heart,esophagus; all by default.")
     ] = None,
     formats: Annotated[
-        str, typer.Option(help="What to write: nifti, nrrd, mha (label map) and png (overview).")
+        str, typer.Option(help="What to write: nifti, nrrd, mha, safetensors (label map) and png (overview).")
     ] = "nifti,png",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     coarse: Annotated[bool, typer.Option("--coarse", help="Also write the coarse masks.")] = False,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
-from thoar.core.errors import EXIT_SIGNALLED, ConfigError, UsageError
+from thoar.core.errors import EXIT_SIGNALLED, EXIT_UNFINISHED, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from thoar.core.configuration import Configuration
@@ -35,7 +35,11 @@ def train(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
     seed: Annotated[int | None, typer.Option(help="Of every random choice; train.seed.")] = None,
     max_time: Annotated[
-        str | None, typer.Option(help="Stop with a checkpoint after, say, 90s, 40m or 2h.")
+        str | None, typer.Option(help="Stop with a checkpoint after, say, 90s, 40m or 2h (exit code 9).")
+    ] = None,
+    init: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="Begin with this model's weights, not with fresh ones."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped.")] = False,
     deterministic: Annotated[
@@ -47,8 +51,11 @@ def train(
     import torch
 
     from thoar.datasets.manifest import read_dataset
+    from thoar.inference.bundle import read_bundle
+    from thoar.inference.shipped import find_model
     from thoar.training.run import train as train_run
 
+    began = time.monotonic()
     limit_s = math.inf if max_time is None else _seconds(max_time)
     configuration = _configuration(
         recipe, [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
@@ -56,23 +63,27 @@ def train(
     torch.use_deterministic_algorithms(deterministic)
     dataset = read_dataset(data)
     with _signals_caught() as caught, _watcher() as watch, _indeterminism_explained():
-        deadline = time.monotonic() + limit_s
         outcome = train_run(
             configuration,
             dataset,
             out,
             device=device,
             resume=resume,
+            initial=read_bundle(find_model(init)) if init is not None and not resume else None,
             workers=workers,
             watch=watch,
-            should_stop=lambda: bool(caught) or time.monotonic() > deadline,
+            should_stop=lambda: bool(caught) or time.monotonic() - began > limit_s,
         )
     if outcome == "finished":
         typer.echo(f"finished; the model is {out / 'best'} (thoar segment INPUT -o OUT --model {out})")
-    else:
+    elif outcome == "stopped":
         typer.echo(f"stopped with a checkpoint in {out / 'last'}; go on with --resume", err=True)
+    else:
+        typer.echo("stopped while preparing cases; the same command goes on", err=True)
     if caught:
         _leave(caught[0])
+    if outcome != "finished":
+        raise typer.Exit(EXIT_UNFINISHED)
 
 
 def _configuration(recipe: str, overrides: list[str]) -> "Configuration":

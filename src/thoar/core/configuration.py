@@ -75,6 +75,11 @@ class Network(Section, frozen=True):
         stem_channels: width of the first convolution, at full resolution.
         blocks: the encoder's residual blocks; the last three carry a coarse head each.
         average: how the three heads are joined, ``sigmoids`` as printed, ``logits`` with one sigmoid.
+        shortcut_kernel: size of the shortcuts' projections, 3 as S20 says, or 1.
+        decoder_channels: widths of the fine decoders, for the stem's level and each block's; none for the
+            encoder's own, which S15 means.
+        encoders: one ``shared`` by coarse and fine decoders (S4), or a ``separate`` one for each (an ablation
+            of S24).
     """
 
     stem_channels: Positive = 16
@@ -85,6 +90,17 @@ class Network(Section, frozen=True):
         Block(channels=256, convolutions=3, dilation=6),
     )
     average: Literal["sigmoids", "logits"] = "sigmoids"
+    shortcut_kernel: Literal[1, 3] = 3
+    decoder_channels: tuple[Positive, ...] = ()
+    encoders: Literal["shared", "separate"] = "shared"
+
+    def __post_init__(self) -> None:
+        given, levels = len(self.decoder_channels), 1 + len(self.blocks)
+        if given not in (0, levels):
+            raise ConfigError(
+                f"network.decoder_channels has {given} widths; give one for the stem and each block "
+                f"({levels}), or none"
+            )
 
     @property
     def total_stride_zyx(self) -> Index3:
@@ -105,6 +121,11 @@ class Network(Section, frozen=True):
         """Feature channels of the stem and of each block."""
         return (self.stem_channels, *(block.channels for block in self.blocks))
 
+    @property
+    def decoder_channels_of_levels(self) -> tuple[int, ...]:
+        """Feature channels of the fine decoders at each of these levels."""
+        return self.decoder_channels or self.channels_of_levels
+
 
 class Localisation(Section, frozen=True):
     """From the coarse map to one box per organ (S11, S12), and the regrowing of boxes.
@@ -113,7 +134,8 @@ class Localisation(Section, frozen=True):
         threshold: least coarse probability that counts, for organs not in ``organ_threshold``.
         margin_cells: coarse cells added at every face, for organs not in ``organ_margin_cells``.
         min_component_cells: smaller coarse components are dropped, unless none is larger.
-        min_box_cells: a box has at least so many coarse cells along each axis.
+        min_box_cells: a box has at least so many coarse cells along each axis, in training too; more than a
+            scan has gives the decoders the whole volume (an ablation of S24).
         regrow_times: how often a box that its organ touches may grow; 0 switches regrowing off.
         regrow_volume: a box never grows beyond so many times its first volume.
         contact_threshold: fine probability that counts as touching a face.

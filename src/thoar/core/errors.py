@@ -75,6 +75,8 @@ class PartialFailureError(ThoarError):
 EXIT_BUG = 1
 EXIT_SIGNALLED = 128
 """A command that a signal ended leaves with this plus the signal's number: 130 or 143."""
+EXIT_UNFINISHED = 9
+"""A time limit ended the command before its work was done; the same command, resumed, goes on."""
 EXIT_CODES = MappingProxyType(
     {
         UsageError: 2,

@@ -4,12 +4,14 @@ import msgspec
 
 from thoar.core.errors import LabelError
 
+_LONGEST_NAME = 100  # bytes
+
 
 class Organ(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One structure of a label set.
 
     Attributes:
-        name: lower-case name, the one every command takes.
+        name: lower-case name, the one every command takes and files are named by.
         id: value in label maps, 1 to 65535.
         color_rgb: 0 to 255 each, for pictures and RTSTRUCT.
         tg263: primary name in AAPM TG-263's nomenclature.
@@ -32,7 +34,8 @@ class LabelSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         symmetric_pairs: names that swap when a case is mirrored left to right.
 
     Raises:
-        LabelError: if names or ids repeat, an id is out of range, or a pair names a stranger.
+        LabelError: if names or ids repeat (names: but for upper and lower case), a name cannot name a file,
+            an id is out of range, or a pair names a stranger.
     """
 
     organs: tuple[Organ, ...]
@@ -42,7 +45,9 @@ class LabelSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         names, ids = self.names, [organ.id for organ in self.organs]
         if not names:
             raise LabelError("a label set needs at least one organ")
-        if len(set(names)) < len(names) or len(set(ids)) < len(ids):
+        for name in names:
+            _check_name(name)
+        if len({name.casefold() for name in names}) < len(names) or len(set(ids)) < len(ids):
             raise LabelError(
                 f"names and ids of a label set must differ: {list(zip(names, ids, strict=True))}"
             )
@@ -81,6 +86,21 @@ class LabelSet(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         for name in names:
             if name not in self.names:
                 raise LabelError(f"no organ is called {name!r} here; there are {', '.join(self.names)}")
+
+
+def _check_name(name: str) -> None:
+    if (
+        not name
+        or name != name.strip()
+        or name.startswith(".")
+        or not name.isprintable()
+        or any(c in name for c in '/\\:*?"<>|')
+        or len(name.encode()) > _LONGEST_NAME
+    ):
+        raise LabelError(
+            f"{name[:_LONGEST_NAME]!r} cannot be an organ's name, since files are named by it: use at most "
+            f"{_LONGEST_NAME} bytes, no leading dot, no slash, colon or other sign that file systems refuse"
+        )
 
 
 SEGTHOR = LabelSet(

@@ -12,6 +12,7 @@ A data set is a folder with a ``dataset.toml``::
     label = "Patient_01/GT.nii.gz"  # optional
     organs = ["heart"]              # labelled ones; all of the label set without it
     group = "Patient_01"            # cases of one group are never parted by a split; the id without it
+    source = "our clinic"           # whose anatomy it shows; models say what they were trained on
 
 Paths are relative to the folder, with forward slashes. A folder without ``dataset.toml`` is read as
 SegTHOR's layout (arXiv 1912.05950): ``Patient_01/Patient_01.nii.gz`` and ``Patient_01/GT.nii.gz``, with or
@@ -46,6 +47,7 @@ class Case:
         label: its label map, or None.
         organs: which organs the label map shows; one that is not listed is unknown, not absent.
         group: cases of one group (a patient's scans) belong on one side of a split.
+        source: whose anatomy it shows; empty where nobody said.
 
     Raises:
         InputError: if the id cannot name a folder, or organs are listed without a label.
@@ -56,6 +58,7 @@ class Case:
     label: Path | None
     organs: tuple[str, ...]
     group: str
+    source: str = ""
 
     def __post_init__(self) -> None:
         _check_id(self.id)
@@ -103,6 +106,7 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     label: str | None = None
     organs: tuple[str, ...] | None = None
     group: str | None = None
+    source: str | None = None
 
 
 class _Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -174,6 +178,7 @@ def _case(folder: Path, entry: _Entry, *, label_set: LabelSet) -> Case:
         else _inside(folder, entry.label, what=f"the label of case {entry.id!r}"),
         organs=all_organs if entry.organs is None else entry.organs,
         group=entry.id if entry.group is None else entry.group,
+        source=entry.source or "",
     )
 
 
@@ -199,6 +204,7 @@ def _entry(folder: Path, case: Case) -> _Entry:
         label=None if case.label is None else _relative(folder, case.label),
         organs=case.organs if case.label is not None else None,
         group=case.group,
+        source=case.source or None,
     )
 
 

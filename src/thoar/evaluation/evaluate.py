@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -10,6 +9,7 @@ import numpy as np
 
 from thoar.core.errors import GeometryError
 from thoar.core.labels import LabelSet
+from thoar.core.versions import version_of
 from thoar.core.volume import Volume, to_canonical
 from thoar.evaluation.pairs import Pair, pair_up
 from thoar.evaluation.results import CaseResult, Results
@@ -40,7 +40,7 @@ def evaluate(predictions: Path, references: Path, *, tolerance_mm: float = TOLER
     cases = tuple(score_case(pair, pairing.label_set, tolerance_mm=tolerance_mm) for pair in pairing.pairs)
     organs = pairing.label_set.names
     return Results(
-        thoar_version=version("thoar"),
+        thoar_version=version_of("thoar"),
         tolerance_mm=tolerance_mm,
         organs=organs,
         cases=cases,

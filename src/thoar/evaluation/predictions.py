@@ -9,7 +9,7 @@ from typing import Any, cast
 from thoar.core.errors import InputError
 from thoar.io.formats import volume_stem
 
-SEGMENTATIONS = ("segmentation.nii.gz", "segmentation.nrrd", "segmentation.mha")
+SEGMENTATIONS = tuple(f"segmentation{suffix}" for suffix in (".nii.gz", ".nrrd", ".mha", ".safetensors"))
 """What `thoar segment` may call a label map; where there are several, the first counts: all hold the same."""
 RUN_RECORD = "run.json"
 

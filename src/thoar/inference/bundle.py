@@ -8,9 +8,8 @@ BUNDLE/
 """
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 
 import msgspec
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from thoar.core.configuration import Configuration, configuration_from, load_toml, plain
 from thoar.core.errors import ConfigError, LabelError, ModelError
 from thoar.core.labels import LabelSet
+from thoar.core.versions import version_of
 from thoar.inference.localisation import OrganLocalisation
 from thoar.network.network import CoarseToFineNetwork, build_network
 
@@ -48,6 +48,25 @@ class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     cases: tuple[str, ...] = ()
 
 
+class TrainedOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a network has seen.
+
+    Attributes:
+        cases: ids of the cases and groups.
+        sources: number of cases per source that the data set names; "" counts those it says nothing of.
+    """
+
+    cases: tuple[str, ...] = ()
+    sources: dict[str, int] = msgspec.field(default_factory=dict)
+
+    def __add__(self, other: "TrainedOn") -> "TrainedOn":
+        names = sorted(self.sources.keys() | other.sources.keys())
+        return TrainedOn(
+            cases=tuple(sorted({*self.cases, *other.cases})),
+            sources={name: self.sources.get(name, 0) + other.sources.get(name, 0) for name in names},
+        )
+
+
 class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What stands beside the weights.
 
@@ -59,6 +78,7 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
         localisation: per organ, how its box is found.
         sources: what it was trained on.
         training_cases: ids of all cases and groups it was trained on.
+        training_sources: see :class:`TrainedOn`.
         parameters: number of weights.
         fine_trained: whether the fine decoders are trained; not so after the coarse stage alone.
         sha256: of every other file of the bundle, by name.
@@ -71,9 +91,15 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     localisation: dict[str, OrganLocalisation]
     sources: tuple[Source, ...] = ()
     training_cases: tuple[str, ...] = ()
+    training_sources: dict[str, int] = msgspec.field(default_factory=dict)
     parameters: int
     fine_trained: bool = True
     sha256: dict[str, str]
+
+    @property
+    def trained_on(self) -> TrainedOn:
+        """What the network has seen."""
+        return TrainedOn(cases=self.training_cases, sources=self.training_sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -84,7 +110,7 @@ class Bundle:
         folder: where it was read from.
         manifest: see :class:`Manifest`.
         configuration: of the run that made it.
-        network: float32, on the CPU, in evaluation mode.
+        network: float32, on the CPU, in evaluation mode; it has the fine decoders that were asked for.
     """
 
     folder: Path
@@ -106,7 +132,7 @@ def write_bundle(
     label_set: LabelSet,
     localisation: Mapping[str, OrganLocalisation],
     about: Manifest | None = None,
-    training_cases: tuple[str, ...] = (),
+    trained_on: TrainedOn | None = None,
     fine_trained: bool = True,
     half: bool = False,
     card: str = "",
@@ -119,13 +145,14 @@ def write_bundle(
         configuration: the resolved one.
         label_set: the organs, in channel order.
         localisation: per organ.
-        about: a manifest whose name, sources and training cases are taken over.
-        training_cases: ids of cases and groups it was trained on, where there is no such manifest.
+        about: a manifest whose name, sources and record of training are taken over.
+        trained_on: what the network has seen, where there is no such manifest.
         fine_trained: see :class:`Manifest`.
         half: keep the weights in float16.
         card: text of ``card.md``.
     """
     parts = parts_of(network)
+    seen = about.trained_on if about else trained_on or TrainedOn()
     for name, weights in parts.items():
         dtype = torch.float16 if half else torch.float32
         plain_weights = {key: value.detach().to("cpu", dtype).contiguous() for key, value in weights.items()}
@@ -135,11 +162,12 @@ def write_bundle(
         (folder / CARD).write_text(card, encoding="utf-8")
     manifest = Manifest(
         name=about.name if about else configuration.name,
-        thoar_version=version("thoar"),
+        thoar_version=version_of("thoar"),
         label_set=label_set,
         localisation=dict(localisation),
         sources=about.sources if about else (),
-        training_cases=about.training_cases if about else training_cases,
+        training_cases=seen.cases,
+        training_sources=seen.sources,
         parameters=sum(value.numel() for weights in parts.values() for value in weights.values()),
         fine_trained=fine_trained,
         sha256={
@@ -171,29 +199,44 @@ def read_manifest(folder: Path) -> Manifest:
     return manifest
 
 
-def read_bundle(folder: Path) -> Bundle:
+def read_bundle(folder: Path, *, organs: Sequence[str] | None = None) -> Bundle:
     """Read a bundle, checking every file's SHA-256, every tensor's name, shape and finiteness.
+
+    Args:
+        folder: the bundle.
+        organs: whose fine decoders are wanted; the files of the others are not read. All where None.
 
     Raises:
         ModelError: if anything is missing, damaged, or does not fit.
+        LabelError: if the model does not know an organ.
     """
     manifest = read_manifest(folder)
-    contents = {name: _checked_bytes(folder, name, digest) for name, digest in manifest.sha256.items()}
+    wanted = manifest.label_set if organs is None else manifest.label_set.subset(tuple(organs))
+    unwanted = {_fine_file(name) for name in manifest.label_set.names if name not in wanted.names}
+    contents = {
+        name: _checked_bytes(folder, name, digest)
+        for name, digest in manifest.sha256.items()
+        if name not in unwanted
+    }
     if CONFIGURATION not in contents:
         raise ModelError(f"{folder}: the manifest names no {CONFIGURATION}")
-    try:
-        configuration = configuration_from(
-            load_toml(folder / CONFIGURATION), source=str(folder / CONFIGURATION)
-        )
-    except ConfigError as error:
-        raise ModelError(str(error)) from error
+    configuration = _configuration(folder)
     _refuse_unmatched(folder, set(manifest.label_set.names), set(manifest.localisation))
     network = _unfilled_network(folder, configuration, manifest.label_set)
+    for name in set(network.fine) - set(wanted.names):
+        del network.fine[name]
     for name, module in _modules(network).items():
         if name not in contents:
             raise ModelError(f"{folder}: the manifest names no {name}, which its label set needs")
         _fill(module, _tensors(folder / name, contents[name]), folder / name)
     return Bundle(folder=folder, manifest=manifest, configuration=configuration, network=network.eval())
+
+
+def _configuration(folder: Path) -> Configuration:
+    try:
+        return configuration_from(load_toml(folder / CONFIGURATION), source=str(folder / CONFIGURATION))
+    except ConfigError as error:
+        raise ModelError(str(error)) from error
 
 
 def _refuse_unmatched(folder: Path, organs: set[str], located: set[str]) -> None:
@@ -204,9 +247,12 @@ def _refuse_unmatched(folder: Path, organs: set[str], located: set[str]) -> None
 
 
 def _modules(network: CoarseToFineNetwork) -> dict[str, nn.Module]:
-    modules = {"encoder": network.encoder, "coarse": network.coarse}
-    modules |= {f"fine_{organ}": decoder for organ, decoder in network.fine.items()}
-    return {f"{part}.safetensors": module for part, module in modules.items()}
+    modules = {"encoder.safetensors": network.encoder, "coarse.safetensors": network.coarse}
+    return modules | {_fine_file(organ): decoder for organ, decoder in network.fine.items()}
+
+
+def _fine_file(organ: str) -> str:
+    return f"fine_{organ}.safetensors"
 
 
 def _unfilled_network(folder: Path, configuration: Configuration, label_set: LabelSet) -> CoarseToFineNetwork:

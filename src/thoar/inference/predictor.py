@@ -59,9 +59,10 @@ class Predictor:
     """A network on a device, ready to segment scans.
 
     Args:
-        network: is moved to the device and put into evaluation mode.
+        network: is moved to the device and put into evaluation mode; it may lack fine decoders, whose
+            organs are then located but not drawn.
         configuration: of preparation, network and localisation.
-        label_set: the network's organs.
+        label_set: the organs of the network's coarse channels.
         localisation: per organ.
         device: see :func:`choose_device`.
     """
@@ -110,7 +111,7 @@ class Predictor:
 
         Raises:
             InputError: if the volume is no usable chest CT.
-            LabelError: if the model does not know an organ.
+            LabelError: if the model does not know an organ, or was loaded without it.
             ResourceError: if memory does not suffice.
         """
         began = time.perf_counter()
@@ -127,7 +128,7 @@ class Predictor:
         self, prepared: Prepared, *, organs: Sequence[str] | None = None, prepare_s: float = 0.0
     ) -> Segmentation:
         """Segment a scan that is prepared already; otherwise as :meth:`predict`."""
-        wanted = self.label_set if organs is None else self.label_set.subset(tuple(organs))
+        wanted = self._drawn if organs is None else self._drawn.subset(tuple(organs))
         with torch.inference_mode(), _memory_errors_explained(prepared.geometry):
             began = time.perf_counter()
             levels, coarse = self._encode(prepared, wanted)
@@ -147,6 +148,12 @@ class Predictor:
         """Return the coarse result of every organ alone."""
         with torch.inference_mode(), _memory_errors_explained(prepared.geometry):
             return self._encode(prepared, self.label_set)[1]
+
+    @property
+    def _drawn(self) -> LabelSet:
+        return self.label_set.subset(
+            tuple(name for name in self.label_set.names if name in self.network.fine)
+        )
 
     @property
     def _stride_zyx(self) -> Index3:
@@ -238,8 +245,9 @@ def segment(
     device: str = "auto",
 ) -> Segmentation:
     """Segment a CT in memory with a shipped model, a bundle or a run; see :meth:`Predictor.predict`."""
-    predictor = Predictor.from_bundle(read_bundle(find_model(model)), device=device)
-    return predictor.predict(volume, organs=organs)
+    folder = find_model(model, accelerated=choose_device(device).type != "cpu")
+    predictor = Predictor.from_bundle(read_bundle(folder, organs=organs), device=device)
+    return predictor.predict(volume)
 
 
 def _without_small_parts(

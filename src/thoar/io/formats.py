@@ -1,9 +1,13 @@
-"""The format a name asks for, and label maps on top of any format."""
+"""The format a name asks for, and label maps on top of any format.
 
+A format's module, and the library behind it, is imported when the first such file comes along.
+"""
+
+import importlib
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
+from types import MappingProxyType, ModuleType
 
 import numpy as np
 from jaxtyping import Num
@@ -11,33 +15,24 @@ from jaxtyping import Num
 from thoar.core.errors import InputError, LabelError, UnsupportedFormatError
 from thoar.core.labels import LabelSet
 from thoar.core.volume import LabelVolume, Volume
-from thoar.io import dicom_files, dicom_series, metaimage, nifti, nrrd
 
 _log = logging.getLogger(__name__)
 
-_READERS: Mapping[str, Callable[[Path], Volume]] = MappingProxyType(
+_MODULES: Mapping[str, str] = MappingProxyType(
     {
-        ".nii.gz": nifti.read,
-        ".nii": nifti.read,
-        ".nrrd": nrrd.read,
-        ".nhdr": nrrd.read,
-        ".mha": metaimage.read,
-        ".mhd": metaimage.read,
+        ".nii.gz": "nifti",
+        ".nii": "nifti",
+        ".nrrd": "nrrd",
+        ".nhdr": "nrrd",
+        ".mha": "metaimage",
+        ".mhd": "metaimage",
+        ".safetensors": "tensor_file",
     }
 )
-_WRITERS: Mapping[str, Callable[[Path, Volume | LabelVolume], None]] = MappingProxyType(
-    {".nii.gz": nifti.write, ".nii": nifti.write, ".nrrd": nrrd.write, ".mha": metaimage.write}
-)
-_DATA_FILES: Mapping[str, Callable[[Path], Path | None]] = MappingProxyType(
-    {
-        ".nrrd": nrrd.data_file,
-        ".nhdr": nrrd.data_file,
-        ".mha": metaimage.data_file,
-        ".mhd": metaimage.data_file,
-    }
-)
+_WRITTEN = (".nii.gz", ".nii", ".nrrd", ".mha", ".safetensors")
+_WITH_HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd")
 
-VOLUME_SUFFIXES = tuple(_READERS)
+VOLUME_SUFFIXES = tuple(_MODULES)
 """Endings of the volumes we read, told apart without regard to upper and lower case."""
 
 WHOLE_TOLERANCE = 1e-3
@@ -57,7 +52,7 @@ def volume_stem(path: Path) -> str:
 
 def is_dicom_folder(path: Path) -> bool:
     """Say whether a folder, or one inside it, holds a DICOM file, told by content."""
-    return path.is_dir() and dicom_files.holds_dicom(path)
+    return path.is_dir() and _module("dicom_files", path).holds_dicom(path)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -72,8 +67,8 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """
     if path.is_dir():
         return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
-    find = _DATA_FILES.get(_suffix(path))
-    data_file = None if find is None else find(path)
+    suffix = _suffix(path)
+    data_file = _module(_MODULES[suffix], path).data_file(path) if suffix in _WITH_HEADERS else None
     return (path,) if data_file is None else (path, data_file)
 
 
@@ -87,16 +82,16 @@ def read_volume(path: Path) -> Volume:
         InputError: or one of its kinds, as the format's own ``read`` documents.
     """
     if path.is_dir():
-        return dicom_series.read(path)
+        return _module("dicom_series", path).read(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder")
-    reader = _READERS.get(_suffix(path))
-    if reader is None:
+    suffix = _suffix(path)
+    if suffix not in _MODULES:
         raise UnsupportedFormatError(
             f"{path}: not a volume we read; give one of {', '.join(VOLUME_SUFFIXES)}, or the folder of a "
             "DICOM series"
         )
-    return reader(path)
+    return _module(_MODULES[suffix], path).read(path)
 
 
 def read_integers(path: Path) -> Volume:
@@ -137,7 +132,7 @@ def write_volume(path: Path, volume: Volume) -> None:
         InputError: if voxels are NaN, infinite, or beyond int32.
         ResourceError: if the disk is full or the file read back differs.
     """
-    _writer(path)(path, volume)
+    _writer(path).write(path, volume)
 
 
 def write_labels(path: Path, labels: LabelVolume) -> None:
@@ -152,7 +147,8 @@ def write_labels(path: Path, labels: LabelVolume) -> None:
     largest = max(organ.id for organ in labels.label_set.organs)
     dtype = np.uint8 if largest <= np.iinfo(np.uint8).max else np.uint16
     voxels = labels.voxels.astype(dtype, copy=False)
-    _writer(path)(path, LabelVolume(voxels=voxels, geometry=labels.geometry, label_set=labels.label_set))
+    labels = LabelVolume(voxels=voxels, geometry=labels.geometry, label_set=labels.label_set)
+    _writer(path).write(path, labels)
 
 
 def _suffix(path: Path) -> str:
@@ -160,11 +156,21 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), "")
 
 
-def _writer(path: Path) -> Callable[[Path, Volume | LabelVolume], None]:
-    writer = _WRITERS.get(_suffix(path))
-    if writer is None:
-        raise UnsupportedFormatError(f"{path}: not a volume we write; end its name in {', '.join(_WRITERS)}")
-    return writer
+def _module(name: str, path: Path) -> ModuleType:
+    try:
+        return importlib.import_module(f"thoar.io.{name}")
+    except ModuleNotFoundError as error:
+        raise UnsupportedFormatError(
+            f"{path}: this kind of file needs {error.name}, which is not installed here; install it, or "
+            "convert the file to .safetensors where it is"
+        ) from error
+
+
+def _writer(path: Path) -> ModuleType:
+    suffix = _suffix(path)
+    if suffix not in _WRITTEN:
+        raise UnsupportedFormatError(f"{path}: not a volume we write; end its name in {', '.join(_WRITTEN)}")
+    return _module(_MODULES[suffix], path)
 
 
 def _rounded(voxels: Num[np.ndarray, "z y x"], path: Path) -> Num[np.ndarray, "z y x"]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from thoar.core.box import Index3
 
 KERNEL = 3
-"""Every convolution is 3×3×3 (S20), the shortcut's projection too."""
+"""Every convolution is 3×3×3 (S20), the shortcut's projection too; of other recipes, not every projection."""
 
 
 def convolution(
@@ -17,14 +17,16 @@ def convolution(
     *,
     stride_zyx: Index3 = (1, 1, 1),
     dilation: int = 1,
+    kernel: int = KERNEL,
     bias: bool = False,
 ) -> nn.Conv3d:
-    """Return a 3×3×3 convolution whose output has ``ceil(size / stride)`` voxels per axis.
+    """Return a cubic convolution of odd size whose output has ``ceil(size / stride)`` voxels per axis.
 
     Its padding is 0, which stands for air (see the HU window in method.md).
     """
+    padding = dilation * (kernel // 2)
     return nn.Conv3d(
-        channels_in, channels_out, KERNEL, stride=stride_zyx, padding=dilation, dilation=dilation, bias=bias
+        channels_in, channels_out, kernel, stride=stride_zyx, padding=padding, dilation=dilation, bias=bias
     )
 
 
@@ -46,7 +48,7 @@ class ResidualBlock(nn.Module):
     """Convolutions with norms, the input added before the last ReLU (S6, S7; post-activation).
 
     The stride sits in the first convolution, the dilation in all. The shortcut is the identity where the
-    shape is kept, else one strided, undilated convolution with a norm.
+    shape is kept, else one strided, undilated convolution of ``shortcut_kernel`` cubed with a norm.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class ResidualBlock(nn.Module):
         convolutions: int = 2,
         stride_zyx: Index3 = (1, 1, 1),
         dilation: int = 1,
+        shortcut_kernel: int = KERNEL,
     ) -> None:
         super().__init__()
         widths = [channels_in] + [channels_out] * convolutions
@@ -75,7 +78,8 @@ class ResidualBlock(nn.Module):
             nn.Identity()
             if keeps_shape
             else nn.Sequential(
-                convolution(channels_in, channels_out, stride_zyx=stride_zyx), normalisation(channels_out)
+                convolution(channels_in, channels_out, stride_zyx=stride_zyx, kernel=shortcut_kernel),
+                normalisation(channels_out),
             )
         )
         self.activation = nn.ReLU(inplace=True)

@@ -28,6 +28,7 @@ class Encoder(nn.Module):
                 convolutions=block.convolutions,
                 stride_zyx=block.stride_zyx,
                 dilation=block.dilation,
+                shortcut_kernel=configuration.shortcut_kernel,
             )
             for before, block in zip(widths, configuration.blocks, strict=False)
         )

@@ -16,23 +16,32 @@ class FineDecoder(nn.Module):
     """Level by level upward: convolution and ReLU, upsampling, addition, residual block.
 
     Args:
-        configuration: widths of the encoder's levels.
+        configuration: widths of the encoder's levels and of the decoder's own; where they differ, a 1×1×1
+            convolution leads from the former to the latter.
     """
 
     def __init__(self, configuration: Network) -> None:
         super().__init__()
-        upward = list(itertools.pairwise(reversed(configuration.channels_of_levels)))
+        given, widths = configuration.channels_of_levels, configuration.decoder_channels_of_levels
+        self.enter = nn.ModuleList(_entrance(*pair) for pair in zip(given, widths, strict=True))
+        upward = list(itertools.pairwise(reversed(widths)))
         self.narrow = nn.ModuleList(ConvolutionUnit(below, above) for below, above in upward)
         self.refine = nn.ModuleList(ResidualBlock(above, above) for _, above in upward)
-        self.last = convolution(configuration.stem_channels, 1, bias=True)
+        self.last = convolution(widths[0], 1, bias=True)
 
     def forward(self, crops: Levels) -> Float[Tensor, "batch 1 z y x"]:
         """Return the organ's probability, float32, on the grid of the finest crop."""
-        *uppers, features = crops
+        *uppers, features = (enter(crop) for enter, crop in zip(self.enter, crops, strict=True))
         for narrow, refine, upper in zip(self.narrow, self.refine, reversed(uppers), strict=True):
             features = _upsampled(narrow(features), upper)
             features = refine(features + upper)
         return torch.sigmoid(self.last(features).float())
+
+
+def _entrance(channels_in: int, channels_out: int) -> nn.Module:
+    if channels_in == channels_out:
+        return nn.Identity()
+    return convolution(channels_in, channels_out, kernel=1, bias=True)
 
 
 def _upsampled(features: Tensor, like: Tensor) -> Tensor:

@@ -13,11 +13,30 @@ from thoar.network.fine import FineDecoder
 from thoar.network.roi import crop_levels
 
 
+class SeparateEncoders(nn.Module):
+    """An encoder of its own for the coarse and for the fine decoders, instead of one for both (S24).
+
+    Args:
+        coarse: image to the levels that the coarse decoder sees.
+        fine: image to the levels that the fine decoders see.
+    """
+
+    def __init__(self, coarse: nn.Module, fine: nn.Module) -> None:
+        super().__init__()
+        self.coarse = coarse
+        self.fine = fine
+
+    def forward(self, image: Float[Tensor, "batch 1 z y x"]) -> Levels:
+        """Return the coarse encoder's levels, then the fine one's."""
+        return [*self.coarse(image), *self.fine(image)]
+
+
 class CoarseToFineNetwork(nn.Module):
     """One pass of ``encode`` feeds ``locate`` and any number of calls of ``draw``.
 
     Args:
-        encoder: image to levels.
+        encoder: image to levels; where two encoders' levels follow each other, ``locate`` sees the first
+            encoder's and ``draw`` the second's.
         coarse: levels to coarse maps.
         fine: each organ's decoder, crops to probability.
         strides_zyx: input voxels per feature voxel of each level.
@@ -43,23 +62,29 @@ class CoarseToFineNetwork(nn.Module):
 
     def locate(self, levels: Levels) -> CoarseMaps:
         """Return the coarse maps of all organs."""
-        return self.coarse(levels)
+        return self.coarse(levels[: len(self.strides_zyx)])
 
     def draw(self, levels: Levels, organ: str, box_zyx: Box) -> Float[Tensor, "batch 1 z y x"]:
         """Return one organ's probability inside a box of input voxels on multiples of the total stride."""
-        return self.fine[organ](crop_levels(levels, box_zyx, self.strides_zyx))
+        return self.fine[organ](crop_levels(levels[-len(self.strides_zyx) :], box_zyx, self.strides_zyx))
 
 
 def build_network(configuration: Network, organ_names: Sequence[str]) -> CoarseToFineNetwork:
     """Return a freshly initialised network; the weights come from torch's global random stream."""
     network = CoarseToFineNetwork(
-        encoder=Encoder(configuration),
+        encoder=_encoder(configuration),
         coarse=CoarseDecoder(configuration, len(organ_names)),
         fine={name: FineDecoder(configuration) for name in organ_names},
         strides_zyx=configuration.stride_zyx_of_levels,
     )
     network.apply(_initialise)
     return network
+
+
+def _encoder(configuration: Network) -> nn.Module:
+    if configuration.encoders == "separate":
+        return SeparateEncoders(Encoder(configuration), Encoder(configuration))
+    return Encoder(configuration)
 
 
 def _initialise(module: nn.Module) -> None:

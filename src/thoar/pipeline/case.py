@@ -20,7 +20,7 @@ from thoar.core.errors import (
 )
 from thoar.core.volume import Volume
 from thoar.inference.bundle import Bundle, read_bundle
-from thoar.inference.predictor import Predictor
+from thoar.inference.predictor import Predictor, choose_device
 from thoar.inference.segmentation import Segmentation
 from thoar.inference.shipped import DEFAULT_MODEL, find_model
 from thoar.io.atomic import atomic_bytes
@@ -86,9 +86,8 @@ def load_segmenter(request: Request) -> Segmenter:
         UsageError: for an unknown format or device.
     """
     check_formats(request.formats)
-    bundle = read_bundle(find_model(request.model))
-    if request.organs is not None:
-        bundle.manifest.label_set.subset(request.organs)
+    folder = find_model(request.model, accelerated=choose_device(request.device).type != "cpu")
+    bundle = read_bundle(folder, organs=request.organs)
     return Segmenter(
         bundle=bundle, predictor=Predictor.from_bundle(bundle, device=request.device), request=request
     )

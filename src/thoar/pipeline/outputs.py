@@ -12,13 +12,15 @@ from thoar.core.errors import UsageError
 from thoar.core.volume import LabelVolume, Volume
 from thoar.inference.segmentation import Segmentation
 from thoar.io.formats import write_labels, write_volume
-from thoar.pictures.overview import overview
-from thoar.pictures.png import write_png
 
-LABEL_MAP_SUFFIXES: Mapping[str, str] = MappingProxyType({"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha"})
+LABEL_MAP_SUFFIXES: Mapping[str, str] = MappingProxyType(
+    {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "safetensors": ".safetensors"}
+)
 FORMATS = (*LABEL_MAP_SUFFIXES, "png")
 DEFAULT_FORMATS = ("nifti", "png")
-_RESULTS = re.compile(r"(segmentation|coarse|probability_[^/\\]+)\.(nii\.gz|nrrd|mha)|overview\.png")
+_RESULTS = re.compile(
+    r"(segmentation|coarse|probability_[^/\\]+)\.(nii\.gz|nrrd|mha|safetensors)|overview\.png"
+)
 
 
 def is_result(name: str) -> bool:
@@ -79,13 +81,19 @@ def _writers(
         for suffix in suffixes:
             yield f"segmentation{suffix}", lambda path: write_labels(path, labels)
     if "png" in formats:
-        yield "overview.png", lambda path: write_png(path, draw_overview(volume, segmentation, title=title))
+        yield "overview.png", _overview_writer(volume, segmentation, title=title)
     suffix = suffixes[0] if suffixes else ".nii.gz"
     if coarse:
         yield f"coarse{suffix}", lambda path: write_labels(path, coarse_label_volume(segmentation))
     if probabilities:
         for name in segmentation.label_set.names:
             yield f"probability_{name}{suffix}", _probability_writer(segmentation, name)
+
+
+def _overview_writer(volume: Volume, segmentation: Segmentation, *, title: str) -> Callable[[Path], None]:
+    from thoar.pictures.png import write_png  # noqa: PLC0415 (Pillow is needed for pictures alone)
+
+    return lambda path: write_png(path, draw_overview(volume, segmentation, title=title))
 
 
 def _probability_writer(segmentation: Segmentation, organ: str) -> Callable[[Path], None]:
@@ -96,6 +104,8 @@ def draw_overview(
     volume: Volume, segmentation: Segmentation, *, title: str
 ) -> UInt8[np.ndarray, "row column 3"]:
     """Return a picture of the scan with every organ's own outline; those not found are named."""
+    from thoar.pictures.overview import overview  # noqa: PLC0415 (Pillow is needed for pictures alone)
+
     return overview(volume, segmentation.masks_in_boxes(), title=title)
 
 

@@ -2,7 +2,6 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import torch
 from thoar.core.box import Box, Index3
 from thoar.core.configuration import Configuration
 from thoar.core.geometry import Vector3
+from thoar.core.versions import version_of
 from thoar.imaging.prepare import PreparationReport
 from thoar.inference.bundle import MANIFEST, Bundle, Source
 from thoar.inference.segmentation import OrganFlags, OrganSegmentation, Segmentation
@@ -167,10 +167,10 @@ def run_record(
 def versions() -> dict[str, str]:
     """Return the versions that a result depends on."""
     return {
-        "thoar": version("thoar"),
+        "thoar": version_of("thoar"),
         "python": platform.python_version(),
         "platform": platform.platform(),
-        **{name: version(name) for name in LIBRARIES},
+        **{name: version_of(name) for name in LIBRARIES},
     }
 
 

@@ -50,6 +50,7 @@ class TrainingCase:
         content_box: the part that is not padding.
         box_cells: each labelled organ's box in coarse cells, where it has a voxel.
         report: of its preparation.
+        source: whose anatomy it shows, where the data set says.
     """
 
     id: str
@@ -62,6 +63,7 @@ class TrainingCase:
     content_box: Box
     box_cells: dict[str, Box]
     report: PreparationReport
+    source: str = ""
 
     def image(self) -> Float32[np.ndarray, "z y x"]:
         """Return the prepared voxels (a memory map)."""
@@ -153,6 +155,7 @@ def _ready_case(
     return TrainingCase(
         id=case.id,
         group=case.group,
+        source=case.source,
         key=key,
         organs=case.organs,
         image_path=image_path,

@@ -11,7 +11,6 @@ import numpy as np
 from jaxtyping import UInt8
 
 from thoar.io.atomic import atomic_file
-from thoar.pictures.png import write_png
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -21,7 +20,7 @@ COLUMNS = ("epoch", "stage", "name", "value")
 
 
 class RunLog:
-    """The logs of one run: one row per epoch and value, in the order they came.
+    """The logs of one run: one row per epoch and value, in the order they came; pictures where Pillow is.
 
     Args:
         run: the run's folder.
@@ -31,6 +30,7 @@ class RunLog:
     def __init__(self, run: Path, *, first_epoch: int) -> None:
         self._csv = run / "metrics.csv"
         self._pictures = run / "pictures"
+        self.takes_pictures = importlib.util.find_spec("PIL") is not None
         self._rows = [row for row in _read_rows(self._csv) if int(row[0]) < first_epoch]
         self._board = _board(run / "tensorboard", first_epoch)
 
@@ -44,7 +44,9 @@ class RunLog:
             self._board.flush()
 
     def add_picture(self, epoch: int, rgb: UInt8[np.ndarray, "row column 3"]) -> None:
-        """Keep an epoch's picture of a validation case."""
+        """Keep an epoch's picture of a validation case; only where ``takes_pictures`` says so."""
+        from thoar.pictures.png import write_png  # noqa: PLC0415 (needs Pillow, which training does not)
+
         self._pictures.mkdir(exist_ok=True)
         write_png(self._pictures / f"epoch-{epoch:04d}.png", rgb)
         if self._board is not None:

@@ -11,6 +11,7 @@ from thoar.core.configuration import Configuration
 from thoar.core.errors import ConfigError, InputError, UsageError
 from thoar.core.labels import LabelSet
 from thoar.datasets.manifest import Case, Dataset
+from thoar.inference.bundle import Bundle
 from thoar.inference.predictor import choose_device
 from thoar.io.atomic import recover_folder
 from thoar.training.boxes import cap_of
@@ -18,11 +19,15 @@ from thoar.training.cases import TrainingCase, prepare_cases
 from thoar.training.logs import RunLog
 from thoar.training.split import split_cases
 from thoar.training.stages import Event, Outcome, Run, go_on
-from thoar.training.state import TrainingState, load_last, new_state
+from thoar.training.state import TrainingState, begin_with, load_last, new_state
 from thoar.training.steps import Context
 
 BEFORE = ("prepared", "tensorboard")
 """What a run that ended before its first checkpoint leaves; the next one may use it."""
+
+
+class _StoppedError(Exception):
+    """The run was asked to stop while cases were being prepared."""
 
 
 def train(
@@ -32,6 +37,7 @@ def train(
     *,
     device: str = "auto",
     resume: bool = False,
+    initial: Bundle | None = None,
     workers: int = 1,
     watch: Callable[[Event], None] = lambda _: None,
     should_stop: Callable[[], bool] = lambda: False,
@@ -45,18 +51,21 @@ def train(
         device: see :func:`thoar.inference.predictor.choose_device`.
         resume: go on from ``folder/last``. On one machine's CPU, with one number of threads, the result
             is bit for bit that of a run without interruption.
+        initial: the weights to begin with; fresh ones where None. A run that is resumed has its own.
         workers: threads that prepare cases.
         watch: told of every event.
-        should_stop: asked after every step; once true, a checkpoint is written and the run ends.
+        should_stop: asked after every case prepared and every step; once true, a checkpoint is written and
+            the run ends.
 
     Returns:
-        ``finished``, or ``stopped`` with a checkpoint to resume from.
+        ``finished``; ``stopped`` with a checkpoint to resume from; or ``preparing`` without one, when it was
+        stopped before the first step: start it again, the cases prepared are kept.
 
     Raises:
         UsageError: if the folder is not empty, or holds nothing to resume.
         InputError: naming a case that cannot be used.
         ConfigError: if the loss is no longer finite, naming the case; or a resumed run was started with
-            another configuration or other cases.
+            another configuration or other cases; or the initial weights are another network's.
     """
     where = choose_device(device)
     settings = configuration.train
@@ -64,9 +73,18 @@ def train(
     _check_folder(folder, resume=resume)
     if settings.threads:
         torch.set_num_threads(settings.threads)
-    training, validation = _prepare(
-        split, configuration, label_set=dataset.label_set, folder=folder, workers=workers, watch=watch
-    )
+    try:
+        training, validation = _prepare(
+            split,
+            configuration,
+            label_set=dataset.label_set,
+            folder=folder,
+            workers=workers,
+            watch=watch,
+            should_stop=should_stop,
+        )
+    except _StoppedError:
+        return "stopped" if resume else "preparing"
     context = Context(
         configuration=configuration,
         label_set=dataset.label_set,
@@ -74,7 +92,7 @@ def train(
         cap_cells=_caps(training, dataset.label_set, configuration),
     )
     data_key = _data_key(training, validation)
-    state = _loaded(folder, context, data_key) if resume else _fresh(context, data_key)
+    state = _loaded(folder, context, data_key) if resume else _fresh(context, data_key, initial)
     run = Run(
         folder=folder,
         context=context,
@@ -109,13 +127,17 @@ def _prepare(
     folder: Path,
     workers: int,
     watch: Callable[[Event], None],
+    should_stop: Callable[[], bool],
 ) -> tuple[list[TrainingCase], list[TrainingCase]]:
     """Return the cases to train on and those to validate on, prepared."""
     done: list[str] = []
 
     def ready(case_id: str) -> None:
         done.append(case_id)
-        watch(Event(kind="prepared", step=len(done), steps=len(split[0]) + len(split[1])))
+        total = len(split[0]) + len(split[1])
+        watch(Event(kind="prepared", step=len(done), steps=total))
+        if len(done) < total and should_stop():
+            raise _StoppedError
 
     def prepared(cases: Sequence[Case]) -> list[TrainingCase]:
         return prepare_cases(
@@ -155,8 +177,10 @@ def _data_key(training: Sequence[TrainingCase], validation: Sequence[TrainingCas
     return hashlib.sha256(msgspec.json.encode(keys)).hexdigest()
 
 
-def _fresh(context: Context, data_key: str) -> TrainingState:
+def _fresh(context: Context, data_key: str, initial: Bundle | None) -> TrainingState:
     state = new_state(context.configuration, context.label_set, context.device)
+    if initial is not None:
+        begin_with(state, initial)
     state.progress.data_key = data_key
     return state
 

@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,10 +15,9 @@ from jaxtyping import UInt8
 from thoar.core.configuration import Configuration, Train
 from thoar.core.errors import ConfigError
 from thoar.core.volume import Volume
-from thoar.inference.bundle import read_bundle
+from thoar.inference.bundle import TrainedOn, read_bundle
 from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import Segmentation
-from thoar.pictures.overview import overview
 from thoar.training.calibration import calibrate
 from thoar.training.cases import TrainingCase
 from thoar.training.logs import RunLog
@@ -34,7 +34,7 @@ from thoar.training.state import TrainingState, save_best, save_last, update_ave
 from thoar.training.steps import Context, coarse_step, draw_sample, joint_step
 from thoar.training.validation import ValidationScores, validate
 
-Outcome = Literal["finished", "stopped"]
+Outcome = Literal["finished", "stopped", "preparing"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,11 +100,6 @@ class Run:
         """Of the two stages."""
         return self.context.configuration.train
 
-    @property
-    def trained_on(self) -> tuple[str, ...]:
-        """Ids of the cases and groups trained on, for the bundles' manifests."""
-        return tuple(sorted({name for case in self.training for name in (case.id, case.group)}))
-
 
 def go_on(run: Run, state: TrainingState) -> Outcome:
     """Take a run from where its state stands to its end, or until it is asked to stop."""
@@ -114,7 +109,7 @@ def go_on(run: Run, state: TrainingState) -> Outcome:
             return "stopped"
         _end_epoch(run, state, epoch)
         _save_last(run, state)
-    _calibrate_best(run)
+    _calibrate_best(run, state)
     return "finished"
 
 
@@ -187,7 +182,7 @@ def _validate(run: Run, state: TrainingState, epoch: int) -> dict[str, float]:
     if state.progress.best_score is None or scores.score > state.progress.best_score:
         state.progress.best_score = scores.score
         _save_best(run, state)
-    if scores.example is not None:
+    if scores.example is not None and run.log.takes_pictures:
         run.log.add_picture(epoch, _picture(run.validation[0], scores.example, run.configuration))
     run.watch(
         Event(kind="validated", epoch=epoch, epochs=epochs_of(run.settings), stage=stage, scores=scores)
@@ -199,7 +194,7 @@ def _validate(run: Run, state: TrainingState, epoch: int) -> dict[str, float]:
     }
 
 
-def _calibrate_best(run: Run) -> None:
+def _calibrate_best(run: Run, state: TrainingState) -> None:
     """Measure thresholds and margins once more, with the weights that are kept, and write them there."""
     if not run.validation or not run.settings.joint_epochs:
         return
@@ -211,13 +206,24 @@ def _calibrate_best(run: Run) -> None:
         configuration=run.configuration,
         label_set=run.context.label_set,
         localisation=calibrate(predictor, run.validation),
-        training_cases=run.trained_on,
+        trained_on=_trained_on(run, state),
     )
+
+
+def _trained_on(run: Run, state: TrainingState) -> TrainedOn:
+    """Return what the weights have seen, before this run and in it, for the bundles' manifests."""
+    here = TrainedOn(
+        cases=tuple(sorted({name for case in run.training for name in (case.id, case.group)})),
+        sources=dict(sorted(Counter(case.source for case in run.training).items())),
+    )
+    return state.progress.before + here
 
 
 def _picture(
     case: TrainingCase, segmentation: Segmentation, configuration: Configuration
 ) -> UInt8[np.ndarray, "row column 3"]:
+    from thoar.pictures.overview import overview  # noqa: PLC0415 (needs Pillow, which training does not)
+
     low, high = configuration.preparation.window_hu
     voxels = case.image()[case.content_box.slices] * np.float32(high - low) + np.float32(low)
     volume = Volume(voxels=voxels, geometry=segmentation.geometry)
@@ -261,7 +267,7 @@ def _save_last(run: Run, state: TrainingState) -> None:
         state,
         configuration=run.configuration,
         label_set=run.context.label_set,
-        training_cases=run.trained_on,
+        trained_on=_trained_on(run, state),
     )
 
 
@@ -272,6 +278,6 @@ def _save_best(run: Run, state: TrainingState) -> None:
         configuration=run.configuration,
         label_set=run.context.label_set,
         localisation=state.progress.localisation,
-        training_cases=run.trained_on,
+        trained_on=_trained_on(run, state),
         fine_trained=stage_of(state.progress.epoch, run.settings) == "joint",
     )

@@ -22,7 +22,7 @@ from thoar.core.configuration import Configuration, Train, configuration_from, l
 from thoar.core.errors import ConfigError, InputError
 from thoar.core.labels import LabelSet
 from thoar.core.random import seed_for
-from thoar.inference.bundle import CONFIGURATION, write_bundle
+from thoar.inference.bundle import CONFIGURATION, Bundle, TrainedOn, write_bundle
 from thoar.inference.localisation import OrganLocalisation, uncalibrated
 from thoar.io.atomic import recover_folder, replace_folder
 from thoar.network.network import CoarseToFineNetwork, build_network
@@ -42,6 +42,7 @@ class Progress(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         best_score: of the present stage's validations; None before the first.
         localisation: per organ, calibrated or not.
         data_key: of the cases trained on.
+        before: what the weights it began with had been trained on.
         state_sha256: of the weights' file.
     """
 
@@ -52,6 +53,7 @@ class Progress(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     best_score: float | None = None
     localisation: dict[str, OrganLocalisation] = msgspec.field(default_factory=dict)
     data_key: str = ""
+    before: TrainedOn = TrainedOn()
     state_sha256: str = ""
 
 
@@ -95,6 +97,31 @@ def new_state(configuration: Configuration, label_set: LabelSet, device: torch.d
     )
 
 
+def begin_with(state: TrainingState, bundle: Bundle) -> None:
+    """Take over a bundle's weights and localisation, for a run that goes on from another's end.
+
+    Raises:
+        ConfigError: if its network or its organs are others.
+    """
+    weights, organs = bundle.network.state_dict(), tuple(bundle.network.fine)
+    if organs != tuple(state.network.fine):
+        raise ConfigError(
+            f"{bundle.folder}: knows {', '.join(organs)}, the data set {', '.join(state.network.fine)}; a "
+            "run can begin with a model of the same organs in the same order"
+        )
+    for network in (state.network, state.averaged):
+        if network is not None:
+            try:
+                network.load_state_dict(weights)
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"{bundle.folder}: has another network than this run's configuration; begin with a model "
+                    f"of the same [network] ({str(error).splitlines()[-1].strip()})"
+                ) from error
+    state.progress.localisation = dict(bundle.manifest.localisation)
+    state.progress.before = bundle.manifest.trained_on
+
+
 def update_average(state: TrainingState, decay: float) -> None:
     """Move the averaged weights towards the trained ones; quickly while the run is young."""
     if state.averaged is None:
@@ -112,7 +139,7 @@ def save_last(
     *,
     configuration: Configuration,
     label_set: LabelSet,
-    training_cases: tuple[str, ...],
+    trained_on: TrainedOn,
 ) -> None:
     """Replace ``RUN/last`` by the present state; a kill at any instant leaves the old one or this one."""
 
@@ -123,7 +150,7 @@ def save_last(
             configuration=configuration,
             label_set=label_set,
             localisation=state.progress.localisation,
-            training_cases=training_cases,
+            trained_on=trained_on,
             fine_trained=_fine_trained(state, configuration),
         )
         content = save(_tensors_of(state))
@@ -141,7 +168,7 @@ def save_best(
     configuration: Configuration,
     label_set: LabelSet,
     localisation: dict[str, OrganLocalisation],
-    training_cases: tuple[str, ...],
+    trained_on: TrainedOn,
     fine_trained: bool = True,
 ) -> None:
     """Replace ``RUN/best`` by a bundle of a network."""
@@ -153,7 +180,7 @@ def save_best(
             configuration=configuration,
             label_set=label_set,
             localisation=localisation,
-            training_cases=training_cases,
+            trained_on=trained_on,
             fine_trained=fine_trained,
         ),
     )
