@@ -112,7 +112,8 @@ def main() -> None:
     lock = threading.Lock()
 
     def one(task: tuple[str, int]) -> None:
-        run = finished(work, *task) or do_run(work, *task, more=arguments.overrides)
+        run = finished(work, *task, more=arguments.overrides)
+        run = run or do_run(work, *task, more=arguments.overrides)
         print(f"{run.variant}, seed {run.seed}: mean Dice {run.mean_dice:.3f}", flush=True)
         with lock:
             write(arguments.output, work)
@@ -136,11 +137,9 @@ def parsed() -> argparse.Namespace:
 def make_data(work: Path) -> None:
     """Make the training and the test phantoms, unless they are there; note what made them."""
     for name, (cases, seed) in DATA.items():
-        if not (work / name).is_dir():
-            spacing = ("--spacing-zyx-mm", "4", "4", "4")
-            command(
-                ["phantom", work / name, "--cases", cases, "--seed", seed, *spacing], work / f"{name}.log"
-            )
+        if not (work / f"{name}.json").is_file():
+            options = ("--cases", cases, "--seed", seed, "--spacing-zyx-mm", "4", "4", "4", "--overwrite")
+            command(["phantom", work / name, *options], work / f"{name}.log")
             atomic_bytes(work / f"{name}.json", msgspec.json.encode(code()))
 
 
@@ -248,10 +247,11 @@ def place_of(work: Path, variant: str, seed: int) -> Path:
     return work / "runs" / f"{variant.replace(' ', '-')}-{seed}"
 
 
-def finished(work: Path, variant: str, seed: int) -> Run | None:
-    """Return a run that came to its end, or None."""
+def finished(work: Path, variant: str, seed: int, *, more: Sequence[str] = ()) -> Run | None:
+    """Return a run that came to its end, or None; a run of other settings does not count."""
     path = place_of(work, variant, seed) / "result.json"
-    return msgspec.json.decode(path.read_bytes(), type=Run) if path.is_file() else None
+    run = msgspec.json.decode(path.read_bytes(), type=Run) if path.is_file() else None
+    return run if run is not None and run.overrides == (*VARIANTS[variant][1], *more) else None
 
 
 def write(folder: Path, work: Path) -> None:
@@ -299,7 +299,7 @@ def page(runs: Sequence[Run], data: Mapping[str, str]) -> Iterable[str]:
     yield ""
     yield "Minutes and seconds are of processor time, but for the clock's, which other work slowed down."
     yield "Peaks are resident memory with Python and torch (350 MiB or so), the second of `thoar segment`."
-    yield "Separate encoders run both in the coarse stage too."
+    yield "Separate encoders run both in the coarse stage too, where the fine one learns nothing yet."
     yield "Crop: voxels of the resampled scan per voxel that the network sees."
     yield ""
     yield "| variant | what differs | `--set` |"

@@ -82,6 +82,7 @@ CANDIDATES: Mapping[str, dict[str, Any]] = {
     "24 wide": candidate(8, 24, 48, 64, 64),
     "16 wide": candidate(8, 16, 48, 64, 64),
     "small": candidate(8, 16, 48, 64, 64, decoder=NARROW),
+    "taken": candidate(8, 16, 48, 64, 64, decoder=(8, 16, 48, 48, 48)),
     "small, stem 16": candidate(16, 16, 48, 64, 64, decoder=(16, 16, 32, 32, 32)),
     "small, shortcuts 3": candidate(8, 16, 48, 64, 64, decoder=NARROW, shortcut=3),
     "small, block 1 of 1": candidate(8, 16, 48, 64, 64, decoder=NARROW, convolutions=(1, 2, 2, 2)),

@@ -15,16 +15,18 @@ import math
 import os
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from thorax.carrying import carry
 from thorax.cases import make_cases
 from thorax.packing import pack
 from thorax.plan import FINISHED, UNFINISHED, Clock, Part, Plan, UnfinishedError, counts_of, thoar
-from thorax.sources import PARAMETRIC, SAMPLE, SourceError, map_source
+from thorax.sources import PARAMETRIC, SAMPLE, SourceError, check_synthetic, map_source
 
 from thoar.core.errors import ThoarError
-from thoar.inference.bundle import MANIFEST
+from thoar.inference.bundle import MANIFEST, read_manifest
+from thoar.inference.shipped import find_model
 
 LEAST_S = 20.0
 """Training is not started for less."""
@@ -74,15 +76,22 @@ def train(plan: Plan, clock: Clock) -> None:
 
 def _plan(given: argparse.Namespace) -> Plan:
     shipped = given.protocol == "shipped"
+    if given.results is not None and not given.results.is_file():
+        raise SystemExit(
+            f"--results: {given.results} is no file; give what benchmarks/real_scans.py wrote, or nothing"
+        )
     if bool(given.label_map) != (given.structures is not None):
         raise SystemExit("--label-map and --structures: give both, or none")
+    init = _initial(given, needed=shipped)
+    if init is not None and not shipped:
+        check_synthetic(read_manifest(find_model(init)))  # now, not when hours of training are over
     return Plan(
         work=given.work,
         recipe=given.recipe,
         protocol=given.protocol,
         parts=_parts(given, copies=shipped),
         structures=given.structures,
-        init=_initial(given) if shipped else None,
+        init=init,
         validation=given.validation,
         piece=given.piece,
         device=given.device,
@@ -116,9 +125,12 @@ def _sample(work: Path, given: Path | None) -> Path:
     return work / "sample" / SAMPLE
 
 
-def _initial(given: argparse.Namespace) -> str | None:
+def _initial(given: argparse.Namespace, *, needed: bool) -> str | None:
+    """Return the model to begin with; its record says what it has seen, and goes on with the new model's."""
     if given.init is not None:
         return None if given.init == "none" else given.init
+    if not needed:
+        return None
     bundle = given.work / f"thorax-{given.recipe}-synthetic"
     if not (bundle / MANIFEST).is_file():
         raise SystemExit(
@@ -132,7 +144,7 @@ def _shares(text: str) -> tuple[float, ...]:
     return tuple(float(word) for word in text.split(":"))
 
 
-def _arguments() -> argparse.Namespace:
+def _arguments(words: Sequence[str] | None = None) -> argparse.Namespace:
     cores = min(3, os.cpu_count() or 1)
     parser = argparse.ArgumentParser(description="Make a shipped model from nothing.")
     parser.add_argument("work", type=Path, help="folder of everything that is made")
@@ -151,7 +163,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--shares", type=_shares, metavar="P:L:C", help="parametric, each label map, copies")
     parser.add_argument("--validation", type=int, default=6, help="cases held out")
     parser.add_argument("--piece", type=int, default=20, help="cases made at a time")
-    parser.add_argument("--init", help="model to begin with (shipped); none for fresh weights")
+    parser.add_argument("--init", help="model to begin with; none for fresh weights")
     parser.add_argument("--minutes", type=float, help="stop cleanly after so many; exit code 9")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--workers", type=int, default=cores, help="processes that make cases")
@@ -159,7 +171,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--results", type=Path, help="scores for the card, by benchmarks/real_scans.py")
     parser.add_argument("--carry", type=Path, metavar="FOLDER", help="pack for a machine without libraries")
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
-    return parser.parse_args()
+    return parser.parse_args(words)
 
 
 if __name__ == "__main__":

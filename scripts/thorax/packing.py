@@ -44,6 +44,8 @@ class _Results(msgspec.Struct, frozen=True):
     scores: list[_Score]
     chests: list[_Chest] = []
     date: str = ""
+    model: str = ""
+    learnt_from_sample: bool = False
 
 
 def pack(plan: Plan, results: Path | None) -> Path:
@@ -63,7 +65,7 @@ def pack(plan: Plan, results: Path | None) -> Path:
         training_cases=tuple(case for source in sources for case in source.cases),
     )
     folder = plan.work / plan.name
-    card = card_of(about, bundle, protocol=plan.protocol, scores=scores_of(results))
+    card = card_of(about, bundle, protocol=plan.protocol, scores=scores_of(results, plan.name))
     replace_folder(folder, lambda new: _write(new, bundle, about, card))
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder}: {size / 1e6:.1f} MB; copy it to src/thoar/models/ to ship it")
@@ -92,21 +94,27 @@ def card_of(about: Manifest, bundle: Bundle, *, protocol: str, scores: str) -> s
     )
 
 
-def scores_of(results: Path | None) -> str:
+def scores_of(results: Path | None, model: str) -> str:
     """Return measured scores as a table of means; "not measured" where there are none.
 
     Args:
         results: what ``benchmarks/real_scans.py`` wrote.
+        model: whose scores they must be.
+
+    Raises:
+        SourceError: if they are another's.
     """
-    if results is None or not results.is_file():
+    if results is None:
         return "Not measured."
     measured = msgspec.json.decode(results.read_bytes(), type=_Results)
+    if measured.model not in ("", model):
+        raise SourceError(f"{results}: holds the scores of {measured.model}; measure {model}")
     if not measured.scores:
         return "Not measured."
     groups: dict[tuple[str, str], list[float]] = {}
     for row in measured.scores:
         if isinstance(row.scores.dice, float):
-            groups.setdefault((_where(row), row.organ), []).append(row.scores.dice)
+            groups.setdefault((_where(row, measured), row.organ), []).append(row.scores.dice)
     lines = [
         f"| {where} | {organ} | {len(dice)} | {sum(dice) / len(dice):.3f} |"
         for (where, organ), dice in groups.items()
@@ -122,8 +130,9 @@ def scores_of(results: Path | None) -> str:
     return "\n".join([*head, *lines, *said])
 
 
-def _where(row: _Score) -> str:
-    return row.part if row.part == "phantoms" else f"{row.scan} ({row.part})"
+def _where(row: _Score, results: _Results) -> str:
+    seen = ", in the training data" * (row.part == "sample" and results.learnt_from_sample)
+    return row.part if row.part == "phantoms" else f"{row.scan} ({row.part}{seen})"
 
 
 def _write(folder: Path, bundle: Bundle, about: Manifest, card: str) -> None:

@@ -10,12 +10,13 @@ from pathlib import Path
 from typing import Literal
 
 from thoar.core.configuration import configuration_from, load_toml
+from thoar.core.errors import EXIT_UNFINISHED
 
 Recipe = Literal["fast", "paper"]
 Protocol = Literal["synthetic", "shipped"]
 Kind = Literal["parametric", "label_map", "copies"]
 CONFIGURATIONS = Path(__file__).parents[2] / "src" / "thoar" / "configs"
-FINISHED, UNFINISHED = 0, 9  # exit codes of `thoar train` and of this script
+FINISHED, UNFINISHED = 0, EXIT_UNFINISHED  # exit codes of `thoar train` and of this script
 
 SETTINGS: dict[Recipe, tuple[str, ...]] = {
     "fast": (),

@@ -55,3 +55,4 @@ def test_a_finished_run_is_read_and_not_done_again(tmp_path, monkeypatch):
     (place / "result.json").write_bytes(msgspec.json.encode(run))
     assert ablations.finished(tmp_path, "whole volume", 2) == run
     assert ablations.finished(tmp_path, "whole volume", 1) is None
+    assert ablations.finished(tmp_path, "whole volume", 2, more=["train.joint_epochs=1"]) is None

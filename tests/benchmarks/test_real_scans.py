@@ -1,11 +1,12 @@
 import json
+from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
 import real_scans
 from findings import Agreement, Chest, Findings, Score, page
-from real_scans import Bench, knows
+from real_scans import SAMPLE_MAP, Bench, knows, refuse_unless_synthetic
 
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
@@ -51,6 +52,37 @@ def score(part, scan, organ, *masks):
 )
 def test_a_model_knows_a_scan_that_its_manifest_names_in_any_form(values, known):
     assert knows(manifest(**values), "LIDC-IDRI-0001") == known
+
+
+def test_the_sample_s_label_map_is_known_by_the_digest_that_the_recipe_records():
+    sources = (Path(__file__).parents[2] / "scripts" / "thorax" / "sources.py").read_text()
+    assert f'SAMPLE_MAP = "{SAMPLE_MAP}"' in sources
+    assert 'MAP_PREFIX = "label map "' in sources
+    assert knows(manifest(training_sources={f"label map {SAMPLE_MAP}": 3}), "LIDC-IDRI-0001")
+
+
+@pytest.mark.parametrize(
+    ("values", "said"),
+    [
+        ({"training_sources": {"LIDC-IDRI-0001": 1}}, "says that it learnt from LIDC-IDRI-0001"),
+        ({}, "does not say what it learnt from"),
+        ({"training_sources": {"": 7, "parametric thorax": 3}}, "does not say what it learnt from"),
+    ],
+)
+def test_a_model_that_is_or_may_be_of_more_than_synthesis_is_refused_as_synthetic(values, said):
+    with pytest.raises(SystemExit, match=said):
+        refuse_unless_synthetic(manifest(**values), "m")
+    refuse_unless_synthetic(manifest(training_sources={"parametric thorax": 3}), "m")
+
+
+def test_a_reference_of_another_place_is_refused(tmp_path, monkeypatch):
+    moved = Geometry.axial(GRID.shape_zyx, GRID.spacing_zyx_mm, origin_xyz_mm=(0.0, 0.0, 4.0))
+    scan, elsewhere = (Volume(voxels=cube().astype(np.int16), geometry=g) for g in (GRID, moved))
+    monkeypatch.setattr(real_scans, "read_volume", lambda _: scan)
+    monkeypatch.setattr(real_scans, "read_integers", lambda _: elsewhere)
+    bench = Bench(predictor=_Predictor(), manifest=manifest(), pictures=None)
+    with pytest.raises(SystemExit, match="does not lie on its scan's grid"):
+        real_scans.on_chest(bench, tmp_path, "image.nii.gz", agree=False)
 
 
 def test_the_page_says_means_goals_faults_and_what_was_trained_on():

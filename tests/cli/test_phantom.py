@@ -10,7 +10,7 @@ from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
 from thoar.core.volume import LabelVolume, Volume
 from thoar.datasets.manifest import read_dataset
-from thoar.io.formats import read_labels, read_volume, write_labels, write_volume
+from thoar.io.formats import read_integers, read_labels, read_volume, write_labels, write_volume
 
 COARSE = ("--spacing-zyx-mm", "8", "6", "6")
 TABLE = "group,structure,id\n" + "".join(f"x,{o.name},{o.id}\n" for o in SEGTHOR.organs)
@@ -71,6 +71,17 @@ def test_copies_are_made_of_a_samples_scan_and_say_so(tmp_path: Path, sample: Pa
     cases = read_dataset(tmp_path / "copies").cases
     assert [case.id for case in cases] == ["copy_0000", "copy_0001"]
     assert {case.source for case in cases} == {"S-1"}
+
+
+def test_sample_folder_of_safetensors_gives_the_same_copies(tmp_path: Path, sample: Path) -> None:
+    carried = tmp_path / "carried" / sample.name
+    carried.mkdir(parents=True)
+    write_volume(carried / "S-1.safetensors", read_volume(sample / "S-1.nii.gz"))
+    write_volume(carried / "structures.safetensors", read_integers(sample / "structures.nii.gz"))
+    (carried / "structures.csv").write_text(TABLE)
+    assert copies(sample, tmp_path / "one", "--cases", 1) == 0
+    assert copies(carried, tmp_path / "other", "--cases", 1) == 0
+    assert digests(tmp_path / "one") == digests(tmp_path / "other")
 
 
 def test_files_do_not_depend_on_the_number_of_workers_or_cases(tmp_path: Path, sample: Path) -> None:
@@ -145,6 +156,7 @@ def test_sample_folder_without_its_files_is_bad_input(
         ("structure,id\n", "names no structure"),
         ("name,number\nheart,1\n", "columns structure and id"),
         ("structure,id\nheart,two\n", "columns structure and id"),
+        ("structure,id\nheart,2\naorta,-1\n", "[-1]"),
         ("structure,id\nwarp_drive,2\n", "structures.nii.gz"),
     ],
 )
@@ -170,12 +182,24 @@ def test_label_map_makes_cases_and_warns_of_ids_that_its_table_does_not_name(
     tmp_path: Path, sample: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     table = tmp_path / "table.csv"
-    table.write_text("structure,id\nheart,2\naorta,4\n")
+    table.write_text("\ufeffstructure,id\nheart,2\naorta,4\n", encoding="utf-8")  # as Excel begins its files
     source = ("--from-map", sample / "structures.nii.gz", "--structures", table)
     assert run("phantom", tmp_path / "maps", "--cases", 1, "--device", "cpu", *COARSE, *source) == 0
     (case,) = read_dataset(tmp_path / "maps").cases
     assert (case.id, case.source) == ("map_0000", "structures.nii.gz")
     assert "[1, 3]" in capfd.readouterr().err
+
+
+def test_a_label_maps_cases_say_which_scan_filled_them_and_are_not_resumed_with_another(
+    tmp_path: Path, sample: Path
+) -> None:
+    source = ("--from-map", sample / "structures.nii.gz", "--structures", sample / "structures.csv")
+    command = ("phantom", tmp_path / "maps", "--cases", 1, "--device", "cpu", *COARSE, *source)
+    assert run(*command, "--ct", sample / "S-1.nii.gz") == 0
+    record = json.loads((tmp_path / "maps" / "map_0000" / "parameters.json").read_text())
+    assert record["filled_from"] == "S-1.nii.gz"
+    assert run(*command, "--ct", sample / "S-1.nii.gz", "--resume") == 0
+    assert run(*command, "--resume") == 2
 
 
 @pytest.mark.parametrize(

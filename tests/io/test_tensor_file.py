@@ -84,6 +84,7 @@ def test_cut_file_is_refused(kept: int, phantom: Volume, tmp_path: Path) -> None
         ("here", "no 4×4 matrix"),
         ([[1, 1, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "right angles"),
         ([[0] * 4] * 3 + [[0, 0, 0, 1]], "axis without length"),
+        ([[1e200, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1]], "no millimetres"),
     ],
 )
 def test_place_that_is_none_is_refused(place: object, said: str, tmp_path: Path) -> None:
@@ -113,6 +114,7 @@ def test_weights_are_no_volume(tensors: dict[str, np.ndarray], tmp_path: Path) -
         ({"shape": [24]}, "24 is not a volume"),
         ({"shape": [2, -3, -4]}, "its shape is"),
         ({"shape": [2**20, 2**20, 2**20]}, "at most 1073741824 are read"),
+        ({"shape": [2, 3, 10**400]}, "at most 1073741824 are read"),
         ({"data_offsets": [0, 40]}, "take 48 bytes"),
         ({"data_offsets": [48, 0]}, "take 48 bytes"),
         ({"dtype": "F8_E4M3"}, "of type F8_E4M3"),

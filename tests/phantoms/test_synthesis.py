@@ -10,7 +10,6 @@ from thoar.phantoms.synthesis import (
     SourceName,
     draw_case,
     make_case,
-    make_cases,
     name_of,
 )
 
@@ -31,7 +30,7 @@ def test_parameters_come_back_from_a_file(kind: SourceName) -> None:
 
 def test_copies_are_deterministic_and_differ(scan: LabelledScan) -> None:
     parameters = [drawn("copy", number) for number in (0, 0, 1)]
-    one, two, three = make_cases(scan, parameters, spacing_zyx_mm=COARSE)
+    one, two, three = (make_case(scan, p, spacing_zyx_mm=COARSE) for p in parameters)
     np.testing.assert_array_equal(one[0].voxels, two[0].voxels)
     np.testing.assert_array_equal(one[1].voxels, two[1].voxels)
     assert one[0].voxels.shape != three[0].voxels.shape or (one[0].voxels != three[0].voxels).any()

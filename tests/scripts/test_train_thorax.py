@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+from thorax.carrying import carry_sources
 from thorax.cases import _held_out, merge, pieces_of
 from thorax.packing import scores_of
 from thorax.plan import CONFIGURATIONS, SETTINGS, Kind, Part, Plan, counts_of
@@ -24,7 +25,9 @@ from thorax.sources import (
     check_synthetic,
     citations_of,
     label_map_digest,
+    map_source,
 )
+from train_thorax import _arguments, _plan
 
 from thoar.core.configuration import configuration_from, load_toml
 from thoar.core.errors import UsageError
@@ -199,17 +202,61 @@ def test_too_few_cases_are_refused() -> None:
 
 def test_scores_are_a_table_or_not_measured(tmp_path: Path) -> None:
     path = tmp_path / "results.json"
-    assert scores_of(None) == scores_of(path) == "Not measured."
+    assert scores_of(None, "m") == "Not measured."
 
     def row(scan: str, dice: float | None, part: str = "phantoms") -> dict[str, object]:
         return {"part": part, "scan": scan, "organ": "heart", "scores": {"dice": dice, "assd_mm": "inf"}}
 
     rows = [row("a", 0.9), row("b", 0.8), row("c", None), row("d", 0.7, "sample")]
     chests = [{"scan": "e", "kind": "chest", "faults": ["two hearts"]}, {"scan": "f", "faults": []}]
-    path.write_bytes(msgspec.json.encode({"date": "today", "scores": rows, "chests": chests}))
-    said = scores_of(path).splitlines()
+    results = {"model": "m", "date": "today", "scores": rows, "chests": chests}
+    path.write_bytes(msgspec.json.encode(results))
+    with pytest.raises(SourceError, match="holds the scores of m; measure another"):
+        scores_of(path, "another")
+    said = scores_of(path, "m").splitlines()
     assert said[4:6] == ["| phantoms | heart | 2 | 0.850 |", "| d (sample) | heart | 1 | 0.700 |"]
     assert said[-1] == "- e: two hearts."
+    path.write_bytes(msgspec.json.encode(results | {"learnt_from_sample": True}))
+    assert "| d (sample, in the training data) | heart | 1 | 0.700 |" in scores_of(path, "m")
+
+
+def test_synthetic_model_does_not_begin_with_one_that_saw_the_sample(tmp_path: Path) -> None:
+    for name, source in {"good": PARAMETRIC, "bad": SAMPLE}.items():
+        (tmp_path / name).mkdir()
+        manifest = msgspec.json.encode(record_of(**{source: 5}))
+        (tmp_path / name / "manifest.json").write_bytes(manifest)
+    words = ["WORK", "--shares", "1:0", "--init"]
+    assert _plan(_arguments([*words, str(tmp_path / "good")])).init == str(tmp_path / "good")
+    with pytest.raises(SourceError, match="was trained on cases of 'LIDC-IDRI-0001'"):
+        _plan(_arguments([*words, str(tmp_path / "bad")]))
+
+
+def test_what_is_carried_away_makes_the_same_model_there(tmp_path: Path) -> None:
+    labels = Volume(
+        voxels=np.eye(4, dtype=np.uint8)[None].repeat(3, 0),
+        geometry=Geometry.axial((3, 4, 4), (3.0, 2.0, 1.0)),
+    )
+    write_volume(tmp_path / "map.nii.gz", labels)
+    (tmp_path / "table.csv").write_text("structure,id\nheart,1\n")
+    of_map = replace(
+        part_of("label_map", 3, map_source(tmp_path / "map.nii.gz")), made_from=tmp_path / "map.nii.gz"
+    )
+    plan = plan_of(
+        tmp_path,
+        parts=(part_of("parametric", 5), of_map),
+        structures=tmp_path / "table.csv",
+        overrides=("train.threads=3", "train.joint_epochs=1"),
+    )
+    (tmp_path / "away").mkdir()
+    given = _arguments(["WORK", *carry_sources(plan, tmp_path / "away")])
+    there = _plan(given)
+    assert [(p.kind, p.source, p.cases) for p in there.parts] == [
+        (p.kind, p.source, p.cases) for p in plan.parts
+    ]
+    assert (there.validation, there.piece) == (plan.validation, plan.piece)
+    assert there.overrides[1:] == ("train.joint_epochs=1",)
+    alone = plan_of(tmp_path, parts=(part_of("parametric", 5),), structures=tmp_path / "table.csv")
+    assert _plan(_arguments(["WORK", *carry_sources(alone, tmp_path / "away")])).parts == alone.parts
 
 
 def recipe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
@@ -224,6 +271,7 @@ def recipe(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         (("--label-map", "map.nii.gz"), "--label-map and --structures: give both"),
         (("--shares", "1:1:0"), "give 2 numbers"),
         (("--shares", "1:0", "--protocol", "shipped"), "goes on from the synthetic model"),
+        (("--results", "nowhere.json"), "nowhere.json is no file"),
     ],
 )
 def test_what_cannot_be_meant_is_refused(tmp_path: Path, words: tuple[str, ...], said: str) -> None:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -265,6 +266,17 @@ def test_run_begun_with_a_model_has_its_weights_and_remembers_what_they_had_seen
         assert torch.allclose(after.network.state_dict()[name], value, atol=1e-6), name
     assert after.manifest.training_sources == {"": 3, "new": 3}
     assert set(before.manifest.training_cases) < set(after.manifest.training_cases)
+
+
+def test_run_begun_with_a_model_that_does_not_say_what_it_saw_does_not_hide_that(
+    tmp_path: Path, whole_run: Path, small_dataset: Dataset, small_configuration: Configure
+) -> None:
+    found = read_bundle(whole_run / "best")
+    silent = replace(found, manifest=msgspec.structs.replace(found.manifest, training_sources={}))
+    dataset = replace(small_dataset, cases=tuple(replace(c, source="new") for c in small_dataset.cases))
+    train(small_configuration(), dataset, tmp_path, device="cpu", initial=silent, should_stop=stop_after(1))
+    seen = read_bundle(tmp_path / "last").manifest.training_sources
+    assert seen == {"": len(found.manifest.training_cases), "new": len(small_dataset.cases) - 1}
 
 
 def test_run_begun_with_a_model_of_another_network_is_refused(

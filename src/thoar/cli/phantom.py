@@ -28,13 +28,17 @@ FINEST_MM, COARSEST_MM = 0.5, 12.0
 
 
 class Recipe(NamedTuple):
-    """What all cases of one call have in common; ``whose`` names the file or folder they are made of."""
+    """What all cases of one call have in common.
+
+    ``whose`` names the file or folder they are made of, ``ct`` the scan that a label map was filled from.
+    """
 
     seed: int
     spacing_zyx_mm: Spacing
     format: Format
     device: str
     whose: str
+    ct: str
 
 
 def phantom(
@@ -74,8 +78,8 @@ def phantom(
     check_target(out, OURS, overwrite=overwrite or resume)
     source = read_source(copies_of=copies_of, from_map=from_map, structures=structures, ct=ct)
     place = copies_of or from_map
-    whose = "" if place is None else place.resolve().name
-    recipe = Recipe(seed, spacing_zyx_mm, format, str(choose_device(device)), whose)
+    whose, filled_from = ("" if path is None else path.resolve().name for path in (place, ct))
+    recipe = Recipe(seed, spacing_zyx_mm, format, str(choose_device(device)), whose, filled_from)
     numbers = range(cases)
     if resume and not overwrite:
         out.mkdir(parents=True, exist_ok=True)
@@ -202,6 +206,8 @@ def _record(parameters: "CaseParameters", number: int, recipe: Recipe) -> bytes:
         "device": recipe.device.partition(":")[0],
         "parameters": parameters,
     }
+    if recipe.ct:
+        record["filled_from"] = recipe.ct
     return msgspec.json.format(msgspec.json.encode(record)) + b"\n"
 
 

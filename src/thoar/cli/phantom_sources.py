@@ -11,6 +11,9 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger(__name__)
 
+HIGHEST_ID = 65535
+"""Of a label map's structures."""
+
 
 def read_source(
     *, copies_of: Path | None, from_map: Path | None, structures: Path | None, ct: Path | None
@@ -36,8 +39,8 @@ def _ready_scan(folder: Path) -> "Source":
     from thoar.io.formats import read_integers, read_volume
     from thoar.phantoms.copies.labelled_scan import ready_scan
 
-    table, labels = folder / "structures.csv", folder / "structures.nii.gz"
-    image = folder / f"{folder.resolve().name}.nii.gz"
+    table = folder / "structures.csv"
+    image, labels = _volume_in(folder, folder.resolve().name), _volume_in(folder, "structures")
     for path in (image, labels, table):
         if not path.is_file():
             raise InputError(f"{path} is absent; --copies-of takes a case folder that `thoar sample` made")
@@ -47,6 +50,14 @@ def _ready_scan(folder: Path) -> "Source":
         return ready_scan(scan, np.asarray(named.voxels), ids=read_table(table))
     except LabelError as error:
         raise LabelError(f"{labels}: {error}") from error
+
+
+def _volume_in(folder: Path, stem: str) -> Path:
+    """Return the first file of that name in any format we read; what `thoar sample` writes where none is."""
+    from thoar.io.formats import VOLUME_SUFFIXES
+
+    named = [folder / f"{stem}{suffix}" for suffix in VOLUME_SUFFIXES]
+    return next((path for path in named if path.is_file()), named[0])
 
 
 def _ready_map(path: Path, table: Path, ct: Path | None) -> "Source":
@@ -80,7 +91,7 @@ def read_table(path: Path) -> Mapping[str, int]:
     """Read a CSV table of structures: each name's id in a label map.
 
     Raises:
-        InputError: if it is absent, empty, lacks a column, or an id is no whole number.
+        InputError: if it is absent, empty, lacks a column, or an id is no whole number from 0 to 65535.
     """
     import csv
 
@@ -89,10 +100,13 @@ def read_table(path: Path) -> Mapping[str, int]:
     if not path.is_file():
         raise InputError(f"{path} is absent; name a CSV file with the columns structure and id")
     try:
-        with path.open(newline="", encoding="utf-8") as lines:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
             ids = {row["structure"]: int(row["id"]) for row in csv.DictReader(lines)}
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{path}: needs the columns structure and id (a whole number): {error}") from error
     if not ids:
         raise InputError(f"{path}: names no structure; it needs a line for each, with structure and id")
+    strange = sorted({number for number in ids.values() if not 0 <= number <= HIGHEST_ID})
+    if strange:
+        raise InputError(f"{path}: has the ids {strange}; a label map's lie in 0..{HIGHEST_ID}")
     return ids

@@ -17,6 +17,8 @@ Vector3 = tuple[float, float, float]
 
 ORTHOGONALITY_TOLERANCE = 1e-3
 """Largest cosine between two grid axes that still counts as a right angle."""
+_FARTHEST_MM = 1e9
+"""No voxel lies a thousand kilometres away; the squares of much larger numbers overflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -28,7 +30,7 @@ class Geometry:
         lps_from_index: 4×4 matrix, ``xyz_mm = lps_from_index @ (z, y, x, 1)``, to voxel centres.
 
     Raises:
-        GeometryError: if the matrix is not finite, singular, or its axes are not at right angles.
+        GeometryError: if the matrix is not finite, too large, singular, or its axes are not at right angles.
     """
 
     shape_zyx: Index3
@@ -40,6 +42,8 @@ class Geometry:
         matrix = np.array(self.lps_from_index, dtype=np.float64)
         if not np.isfinite(matrix).all():
             raise GeometryError(f"the grid's matrix has entries that are no numbers: {matrix.tolist()}")
+        if np.abs(matrix).max() > _FARTHEST_MM:
+            raise GeometryError(f"the grid's matrix has entries that are no millimetres: {matrix.tolist()}")
         if not np.array_equal(matrix[3], (0.0, 0.0, 0.0, 1.0)):
             raise GeometryError(f"the grid's matrix is not affine, last row {matrix[3].tolist()}")
         spacing = np.linalg.norm(matrix[:3, :3], axis=0)

@@ -31,7 +31,7 @@ def shape_zyx_of(sizes_xyz: Sequence[int], path: Path) -> Index3:
         raise InputError(f"{path}: {found} is a series of volumes; save the one you mean as its own file")
     if math.prod(sizes) > MAXIMUM_VOXELS:
         raise InputError(
-            f"{path}: its header declares {found} voxels ({math.prod(sizes) * 4 / 2**30:.0f} GiB in memory); "
+            f"{path}: its header declares {found} voxels ({math.prod(sizes) * 4 // 2**30} GiB in memory); "
             f"at most {MAXIMUM_VOXELS} are read: crop or resample it, if the header is right"
         )
     x, y, z = sizes[:3]

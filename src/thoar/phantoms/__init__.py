@@ -1,4 +1,4 @@
 """Synthetic chest CTs with exact labels, each from a parameter record that is drawn first and then applied.
 
-Two sources: a parametric thorax, and deformed, re-contrasted copies of one labelled real scan.
+Three sources: a parametric thorax, bodies of a label map, and re-contrasted copies of a labelled real scan.
 """

@@ -1,6 +1,5 @@
 """One synthetic case from any source: parametric, a map of structures, or a labelled real CT."""
 
-from collections.abc import Iterable, Iterator
 from typing import Literal
 
 import msgspec
@@ -110,18 +109,6 @@ def make_case(
         posture=parameters.posture,
         spacing_zyx_mm=spacing_zyx_mm,
     )
-
-
-def make_cases(
-    source: Source,
-    parameters: Iterable[CaseParameters],
-    *,
-    spacing_zyx_mm: Vector3,
-    device: torch.device | str = "cpu",
-) -> Iterator[tuple[Volume, LabelVolume]]:
-    """Make cases one after another: each fills a device by itself."""
-    for one in parameters:
-        yield make_case(source, one, spacing_zyx_mm=spacing_zyx_mm, device=device)
 
 
 def make_patient(source: Source, parameters: CaseParameters, *, device: torch.device) -> Patient:

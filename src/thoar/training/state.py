@@ -119,7 +119,14 @@ def begin_with(state: TrainingState, bundle: Bundle) -> None:
                     f"of the same [network] ({str(error).splitlines()[-1].strip()})"
                 ) from error
     state.progress.localisation = dict(bundle.manifest.localisation)
-    state.progress.before = bundle.manifest.trained_on
+    state.progress.before = _seen_by(bundle)
+
+
+def _seen_by(bundle: Bundle) -> TrainedOn:
+    """Return what a bundle says it has seen; cases of which it says nothing count as being of no source."""
+    seen = bundle.manifest.trained_on
+    untold = {} if seen.sources else {"": max(1, len(seen.cases))}
+    return seen + TrainedOn(sources=untold)
 
 
 def update_average(state: TrainingState, decay: float) -> None:

@@ -256,3 +256,11 @@ def test_with_a_scan_fat_muscle_and_skin_are_the_real_ones() -> None:
     assert not (body[~trunk & (chest == 0)] > 0).mean() > 0.02
     found = organ_labels(torch.from_numpy(body)).numpy()
     assert np.array_equal(found == SEGTHOR.organ("esophagus").id, chest == TABLE["esophagus"])
+
+
+def test_a_lobe_of_a_few_voxels_gets_no_airways() -> None:
+    speck = np.zeros(SHAPE, dtype=np.uint8)
+    speck[30, 40:42, 26] = TABLE["lung_upper_lobe_right"]
+    body = label_map_body(ready_of(speck), parameters(), device=CPU).structure
+    assert (inner(body.numpy()) == IDS["lung_upper_lobe_right"]).sum() <= 2
+    assert not (body == IDS["lung_airway"]).any()

@@ -101,3 +101,9 @@ def test_all_at_once_stays_on_the_maps_device(chest: BodyMap) -> None:
     sick = diseased(body, EVERYTHING, posture="supine")
     assert sick.structure.is_cuda
     assert int((sick.structure.cpu() != chest.structure).sum()) > 1000
+
+
+@pytest.mark.parametrize("levels", [1, 2])
+def test_a_slab_of_a_chest_can_be_ill(chest: BodyMap, levels: int) -> None:
+    slab = BodyMap(structure=chest.structure[40 : 40 + levels], spacing_zyx_mm=chest.spacing_zyx_mm)
+    assert diseased(slab, EVERYTHING, posture="supine").structure.shape == slab.structure.shape

@@ -6,7 +6,7 @@ import torch
 from thoar.core.random import rng_for
 from thoar.phantoms.deform import Deformation, draw_deformation
 from thoar.phantoms.patient import Patient
-from thoar.phantoms.scanning.field import Field, draw_field, extent_xyz_mm, in_circle
+from thoar.phantoms.scanning.field import Field, draw_field, extent_of, in_circle
 
 replace = msgspec.structs.replace
 
@@ -27,20 +27,29 @@ def straight() -> Deformation:
 
 
 def test_whole_field_holds_the_patient_and_a_margin(patient: Patient) -> None:
-    low, high = extent_xyz_mm(patient, straight(), whole())
+    extent = extent_of(patient, straight(), whole())
+    low, high = extent.low_xyz_mm, extent.high_xyz_mm
     np.testing.assert_allclose(high[2] - low[2], 2 * patient.half_xyz_mm[2])
     assert high[0] - low[0] == pytest.approx(2 * 168 + 24, abs=12)
     assert high[1] - low[1] == pytest.approx(2 * 112 + 24, abs=12)
 
 
 def test_levels_are_shares_of_the_length(patient: Patient) -> None:
-    low, high = extent_xyz_mm(patient, straight(), whole(bottom=0.25, top=0.75))
+    extent = extent_of(patient, straight(), whole(bottom=0.25, top=0.75))
+    low, high = extent.low_xyz_mm, extent.high_xyz_mm
     np.testing.assert_allclose([low[2], high[2]], [-patient.half_xyz_mm[2] / 2, patient.half_xyz_mm[2] / 2])
 
 
 def test_narrow_field_cuts_the_patient(patient: Patient) -> None:
-    low, high = extent_xyz_mm(patient, straight(), whole(width_mm=250.0))
+    extent = extent_of(patient, straight(), whole(width_mm=250.0))
+    low, high = extent.low_xyz_mm, extent.high_xyz_mm
     assert high[0] - low[0] == pytest.approx(250)
+
+
+def test_circle_lies_in_the_middle_of_a_picture_that_it_cuts_on_both_sides(patient: Patient) -> None:
+    extent = extent_of(patient, straight(), whole(width_mm=200.0, shift_xy_mm=(9.0, -4.0)))
+    corners = np.array([extent.low_xyz_mm[:2], extent.high_xyz_mm[:2]])
+    np.testing.assert_allclose(extent.middle_xy_mm, corners.mean(axis=0))
 
 
 def circle(field: Field) -> torch.Tensor:

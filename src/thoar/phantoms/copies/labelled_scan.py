@@ -5,7 +5,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Integer, UInt8
+from jaxtyping import Float, Integer, UInt8
 from scipy import ndimage
 from skimage.measure import label
 from torch import Tensor
@@ -16,6 +16,7 @@ from thoar.core.geometry import Geometry, Vector3
 from thoar.core.labels import SEGTHOR, LabelSet
 from thoar.core.volume import Volume, to_canonical
 from thoar.phantoms.contrast import GROUPS
+from thoar.phantoms.label_map.names import mask_of
 from thoar.phantoms.patient import AIR_HU, on_lattice
 from thoar.phantoms.smooth import blurred
 
@@ -91,7 +92,7 @@ def ready_scan(
     coarse = named[:, factor[1] // 2 :: factor[1], factor[2] // 2 :: factor[2]]
     coarse = np.ascontiguousarray(coarse[:, : hu.shape[1], : hu.shape[2]])
     organs = torch.stack(
-        [_averaged(_mask(named, ORGAN_STRUCTURES[name], ids), factor) for name in SEGTHOR.names]
+        [_averaged(mask_of(named, ORGAN_STRUCTURES[name], ids=ids), factor) for name in SEGTHOR.names]
     )
     body = _soft(_body(hu))
     group = _groups(coarse, hu.numpy(), ids, spacing)
@@ -100,10 +101,10 @@ def ready_scan(
         organs=organs,
         group=torch.from_numpy(group),
         full_hu=_full_enhancement(coarse, hu.numpy(), group, ids),
-        lung=_soft(_mask(coarse, ("lung_",), ids)),
+        lung=_soft(mask_of(coarse, ("lung_",), ids=ids)),
         body=body,
         depth_mm=_depth(organs[SEGTHOR.names.index("esophagus")], spacing),
-        noise_hu=_noise(hu.numpy(), _mask(coarse, ("autochthon", "iliopsoas"), ids)),
+        noise_hu=_noise(hu.numpy(), mask_of(coarse, ("autochthon", "iliopsoas"), ids=ids)),
         lattice=on_lattice(organs, body, spacing_zyx_mm=spacing),
         spacing_zyx_mm=spacing,
         label_set=SEGTHOR,
@@ -141,13 +142,6 @@ def _depth(share: Tensor, spacing: Vector3) -> Tensor:
     return torch.from_numpy(depth.astype(np.float32))
 
 
-def _mask(named: np.ndarray, prefixes: tuple[str, ...], ids: Mapping[str, int]) -> Bool[np.ndarray, "z y x"]:
-    wanted = np.zeros(max(int(named.max()), *ids.values()) + 1, dtype=bool)
-    for name, number in ids.items():
-        wanted[number] = name.startswith(prefixes)
-    return wanted[named]
-
-
 def _body(hu: Tensor) -> np.ndarray:
     """Return the largest dense part with its holes filled, slice by slice."""
     dense = blurred(hu, (0.5, 1.0, 1.0)).numpy() > SKIN_HU
@@ -164,14 +158,14 @@ def _groups(named: np.ndarray, hu: np.ndarray, ids: Mapping[str, int], spacing: 
     group = np.zeros(named.shape, dtype=np.uint8)
     for index, tissue in enumerate(GROUPS.values(), start=1):
         if tissue.prefixes:
-            group[_mask(named, tissue.prefixes, ids)] = index
+            group[mask_of(named, tissue.prefixes, ids=ids)] = index
     nearest = np.indices(group.shape, dtype=np.int32)
     distance = np.asarray(
         ndimage.distance_transform_edt(group == 0, sampling=spacing, return_indices=True, indices=nearest)
     )
     spread = np.where(distance <= REACH_MM, group[tuple(nearest)], 0).astype(np.uint8)
     bright = (spread == 0) & (ndimage.gaussian_filter(hu, (0.4, 0.7, 0.7)) > VESSEL_HU)
-    loose = ndimage.binary_dilation(bright, np.ones((3, 5, 5))) | _mask(named, ("lung_",), ids)
+    loose = ndimage.binary_dilation(bright, np.ones((3, 5, 5))) | mask_of(named, ("lung_",), ids=ids)
     loose &= spread == 0
     spread[loose] = list(GROUPS).index("pulmonary") + 1
     return spread
@@ -182,7 +176,7 @@ def _full_enhancement(
 ) -> dict[str, float]:
     full: dict[str, float] = {}
     for index, (name, tissue) in enumerate(GROUPS.items(), start=1):
-        where = _mask(named, tissue.prefixes, ids)
+        where = mask_of(named, tissue.prefixes, ids=ids)
         if not tissue.prefixes:
             where = (group == index) & (hu > 1.4 * VESSEL_HU)
         level = float(np.percentile(hu[where], 65)) if where.any() else 0.0

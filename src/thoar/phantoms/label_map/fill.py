@@ -33,7 +33,7 @@ FILLING: Mapping[int, tuple[str, str, str, str, str]] = MappingProxyType(
         6: ("bowel_gas", "subcutaneous_fat", "muscle", "artery", "cortical_bone"),
     }
 )  # fmt: skip
-"""What air, fat, soft tissue, bright and hard tissue are in each ``label_map_ready.Space``."""
+"""What air, fat, soft tissue, bright and hard tissue are in each ``ready.Space``."""
 
 
 def skin_depth_mm(
@@ -62,7 +62,7 @@ def filled_from_ct(
     Args:
         hu: the scan.
         structure: our structures where labels name them.
-        space: ``label_map_ready.Space`` of the others.
+        space: ``ready.Space`` of the others.
         depth_mm: below the skin.
     """
     free = (structure == 0) & (depth_mm > 0)

@@ -35,7 +35,7 @@ from thoar.phantoms.label_map.names import (
 )
 
 GRID_MM = 1.5
-BELOW_DOME_MM = 60.0
+BELOW_DOME_MM = 200.0
 LEAST_HEIGHT_MM = 240.0
 """A map that ends soon above the dome keeps more of the belly, so that its picture is no slab."""
 MARGIN_MM = 66.0

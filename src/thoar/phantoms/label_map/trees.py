@@ -120,6 +120,8 @@ def _write_airways(
     starts, ends, radii = artery
     size = radii * vessels.airway_mm / vessels.artery_mm
     wide = size > AIRWAY_LEAST_MM
+    if not wide.any():
+        return
     beside = (radii + size + vessels.wall_mm)[wide, None] / spacing_mm * np.array([[0.5, 0.85, 0.0]])
     begins, finishes = starts[wide] + beside, ends[wide] + beside
     begins[0] = start

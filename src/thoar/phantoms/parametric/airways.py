@@ -11,7 +11,7 @@ from thoar.phantoms.parametric.shapes import Block, Knots, Tube, joined, tube, t
 from thoar.phantoms.structures import STRUCTURES
 
 LABELLED_MM = 15.0
-"""So much of each main bronchus still counts as trachea."""
+"""So much of each main bronchus is carved as trachea; the label takes in the rest too."""
 TOP_MM = 345.0
 LEVEL_MM = 3.0
 

@@ -63,6 +63,6 @@ def column_distance(grid: Grid, column: Column) -> Distance:
 
 
 def _level(grid: Grid, column: Column, values: Levels) -> Tensor:
-    at = grid.z.flatten().double().cpu().numpy()
+    at = grid.z.flatten().cpu().double().numpy()
     found = np.interp(at, column.z_mm, values)
     return torch.as_tensor(found, dtype=torch.float32, device=grid.z.device)[:, None, None]

@@ -192,6 +192,6 @@ def carve_gullet(
     block.carve(inside < 0, "esophagus_wall", window=window)
     if gullet.content == "collapsed":
         return
-    holds = np.interp(grid.z.flatten().double().cpu().numpy(), column.z_mm, openness(gullet, column.z_mm))
+    holds = np.interp(grid.z.flatten().cpu().double().numpy(), column.z_mm, openness(gullet, column.z_mm))
     thick = torch.as_tensor(gullet.wall_mm + 12 * (1 - holds), dtype=torch.float32, device=grid.z.device)
     block.carve(inside < -thick[:, None, None], "esophagus_lumen", window=window, only=("esophagus_wall",))

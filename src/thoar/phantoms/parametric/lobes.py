@@ -96,16 +96,14 @@ class Tree:
     """A branching tree: short straight segments, each towards its parent's node.
 
     Attributes:
-        nodes_xyz_mm: ends of the segments; the first ``roots`` have none.
+        nodes_xyz_mm: ends of the segments; roots have none.
         parent: node each segment comes from; -1 at the roots.
         leaves: how many ends each segment feeds.
-        roots: how many.
     """
 
     nodes_xyz_mm: Points
     parent: Int[np.ndarray, " _"]
     leaves: Int[np.ndarray, " _"]
-    roots: int
 
     def radius_mm(self, *, leaf_mm: float, most_mm: float) -> Float[np.ndarray, " n"]:
         """Return radii after Murray's law: their cubes add up at forks (PNAS 12, 1926, 207)."""
@@ -136,7 +134,7 @@ def grown(roots: Points, goals: Points, *, thrift: float) -> Tree:
         ends.append(count - 1)
     return Tree(
         nodes_xyz_mm=nodes[:count], parent=parent[:count],
-        leaves=_leaves(parent[:count], np.array(ends)), roots=len(roots),
+        leaves=_leaves(parent[:count], np.array(ends)),
     )  # fmt: skip
 
 

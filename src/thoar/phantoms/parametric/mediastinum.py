@@ -10,7 +10,6 @@ import torch
 from thoar.phantoms.parametric.airways import (
     Airways,
     bronchus_tubes,
-    bronchus_ways,
     carina_xyz_mm,
     carve_airways,
     draw_airways,
@@ -41,7 +40,7 @@ from thoar.phantoms.parametric.shapes import (
     joined,
     tube_distance,
 )
-from thoar.phantoms.parametric.vessel_courses import vessel_ends, vessel_tubes
+from thoar.phantoms.parametric.vessel_courses import vessel_tubes
 from thoar.phantoms.parametric.vessels import (
     SPINE_RADIUS_MM,
     Vessels,
@@ -52,8 +51,6 @@ from thoar.phantoms.parametric.vessels import (
 
 COARSE_MM = 3.0
 """Spacing of the grid on which the gullet finds its way."""
-Hilum = dict[str, tuple[float, float, float, float]]
-"""By name, where a branch leaves the mediastinum: (x, y, z, radius)."""
 
 
 class Mediastinum(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -140,24 +137,6 @@ def _spine(grid: Grid, build: Build) -> Distance:
     x = grid.x - spine_left_mm(build, grid.z)
     y = grid.y - spine_front_mm(build, grid.z) - SPINE_RADIUS_MM
     return (x**2 + y**2).sqrt() - SPINE_RADIUS_MM
-
-
-def hila(build: Build, mediastinum: Mediastinum) -> dict[str, Hilum]:
-    """Return for the sides "left" and "right" where the lungs' trees begin, by kind and lobe.
-
-    Names are "bronchus_upper", "bronchus_middle" (right), "bronchus_lower", "artery_upper", "artery_lower",
-    "vein_upper" and "vein_lower".
-    """
-    airways = mediastinum.airways
-    place = heart_place(build, mediastinum.heart, carina_xyz_mm=carina_xyz_mm(build, airways))
-    found: dict[str, Hilum] = {"left": {}, "right": {}}
-    for name, way in bronchus_ways(build, airways).items():
-        side, _, lobe = name.partition("_")
-        if lobe:
-            found[side][f"bronchus_{lobe}"] = way[-1]
-    for side, kinds in vessel_ends(build, mediastinum.vessels, airways, place=place).items():
-        found[side] |= kinds
-    return found
 
 
 def mediastinal_distance(grid: Grid, build: Build, mediastinum: Mediastinum) -> Distance:

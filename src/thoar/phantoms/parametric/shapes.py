@@ -237,14 +237,3 @@ def blended(a: Tensor, b: Tensor, *, radius_mm: float) -> Tensor:
     """Return the union of two shapes with the crease rounded (polynomial smooth minimum, Quilez)."""
     h = (radius_mm - (a - b).abs()).clamp(min=0) / radius_mm
     return torch.minimum(a, b) - h * h * radius_mm / 4
-
-
-def jittered(
-    rng: np.random.Generator, way: Knots, *, spread_mm: float
-) -> list[tuple[float, float, float, float]]:
-    """Return the knots moved by chance in x and y and a little in z; the radius stays."""
-    moves = rng.normal(0, spread_mm, (len(way), 3)) * (1.0, 1.0, 0.5)
-    return [
-        (x + float(a), y + float(b), z + float(c), r)
-        for (x, y, z, r), (a, b, c) in zip(way, moves, strict=True)
-    ]

@@ -85,7 +85,7 @@ def _vertebra(own: SpineFrame) -> tuple[Distance, Distance, Tensor]:
     )
     pedicle = ((side - 13.5).abs() - 4.0).maximum((own.z - 0.3 * tall).abs() - 0.42 * tall)
     pedicle = pedicle.maximum((behind + 5).abs() - 8.0)
-    out = (side - 12.0) / (1 + 0 * side)
+    out = side - 12.0
     wing = torch.hypot(behind - 3.0 - 0.45 * out, own.z - 3.0) - 4.8
     wing = wing.maximum(side - (36.0 - 13.0 * ((250.0 - own.level) / 220.0).clamp(0, 1))).maximum(8.0 - side)
     slope = 0.45 + 0.75 * torch.exp(-(((own.level - 175.0) / 55.0) ** 2))

@@ -95,19 +95,3 @@ def _strayed(
     moves = rng.normal(0, spread_mm * 0.5, (len(way), 3)) * (1, 1, 0.5)
     moves[[0, -1]] = 0
     return [(x + a, y + b, z + c, r) for (x, y, z, r), (a, b, c) in zip(way, moves.tolist(), strict=True)]
-
-
-def vessel_ends(
-    build: Build, vessels: Vessels, airways: Airways, *, place: HeartPlace
-) -> dict[str, dict[str, tuple[float, float, float, float]]]:
-    """Return for each side where its lung's arteries and veins begin: (x, y, z, radius) by name."""
-    found: dict[str, dict[str, tuple[float, float, float, float]]] = {"left": {}, "right": {}}
-    kinds = {
-        "artery": pulmonary_arteries(build, vessels, airways),
-        "vein": pulmonary_veins(build, airways, place),
-    }
-    for kind, ways in kinds.items():
-        for name, way in ways.items():
-            side, lobe = name.split("_")
-            found[side][f"{kind}_{lobe}"] = way[-1]
-    return found

@@ -88,6 +88,8 @@ def grown(
     most = float(torch.as_tensor(growth_mm).max())
     wide, spacing = 3 * most, [2 * s for s in subject.spacing_zyx_mm]
     small = subject.structure[window][::2, ::2, ::2]
+    if min(small.shape) < 2:  # noqa: PLR2004 (a slab too thin to have a slope)
+        return
     inside = chosen(small, *names)
     signed = distance_mm(inside, spacing, reach_mm=wide + 6) - distance_mm(
         ~inside, spacing, reach_mm=wide + 6

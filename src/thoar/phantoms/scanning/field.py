@@ -1,11 +1,14 @@
 """Which part of a patient is in view: levels, the reconstructed circle, and what is stored outside of it."""
 
+from dataclasses import dataclass
+
 import msgspec
 import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from thoar.core.geometry import Vector3
 from thoar.phantoms.deform import Deformation, pose_matrix
 from thoar.phantoms.patient import Patient
 
@@ -53,30 +56,33 @@ def draw_field(rng: np.random.Generator) -> Field:
     )
 
 
-def extent_xyz_mm(
-    patient: Patient, deformation: Deformation, field: Field
-) -> tuple[tuple[float, float, float], tuple[float, float, float]]:
-    """Return the corners of the picture: the posed patient's box, cut to the field."""
-    inside = (patient.lattice[-1] > 0.3).nonzero().double().cpu().numpy()[:, ::-1]  # noqa: PLR2004 (at the skin)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """Where a picture lies: two opposite corners, and the middle of the reconstructed circle."""
+
+    low_xyz_mm: Vector3
+    high_xyz_mm: Vector3
+    middle_xy_mm: tuple[float, float]
+
+
+def extent_of(patient: Patient, deformation: Deformation, field: Field) -> Extent:
+    """Return where the picture lies: the posed patient's box, cut to the field."""
+    inside = (patient.lattice[-1] > 0.3).nonzero().cpu().double().numpy()[:, ::-1]  # noqa: PLR2004 (at the skin)
     cells = np.array(patient.lattice.shape[:0:-1])
     forward = np.linalg.inv(pose_matrix(deformation))
     placed = ((inside + 0.5) / cells * 2 - 1) * np.array(patient.half_xyz_mm) @ forward.T
     low, high = placed.min(axis=0) - field.margin_mm, placed.max(axis=0) + field.margin_mm
-    middle = middle_xy_mm((low[0], low[1]), (high[0], high[1]), field)
+    middle = (low + high)[:2] / 2 + field.shift_xy_mm
     for axis in (0, 1):
         low[axis] = max(low[axis], middle[axis] - field.width_mm / 2)
         high[axis] = min(high[axis], middle[axis] + field.width_mm / 2)
     half_z = patient.half_xyz_mm[2] * forward[2, 2]
     low[2], high[2] = half_z * (2 * field.bottom - 1), half_z * (2 * field.top - 1)
-    return (float(low[0]), float(low[1]), float(low[2])), (float(high[0]), float(high[1]), float(high[2]))
-
-
-def middle_xy_mm(
-    low_xy_mm: tuple[float, float], high_xy_mm: tuple[float, float], field: Field
-) -> tuple[float, float]:
-    """Return the middle of the reconstructed circle about a box."""
-    x, y = ((a + b) / 2 + s for a, b, s in zip(low_xy_mm, high_xy_mm, field.shift_xy_mm, strict=True))
-    return x, y
+    return Extent(
+        low_xyz_mm=(float(low[0]), float(low[1]), float(low[2])),
+        high_xyz_mm=(float(high[0]), float(high[1]), float(high[2])),
+        middle_xy_mm=(float(middle[0]), float(middle[1])),
+    )
 
 
 def in_circle(

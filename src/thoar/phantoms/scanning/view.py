@@ -10,7 +10,7 @@ from thoar.core.volume import LabelVolume, Volume
 from thoar.phantoms.deform import Deformation, points_in_patient
 from thoar.phantoms.patient import AIR_HU, Patient
 from thoar.phantoms.posture import Posture
-from thoar.phantoms.scanning.field import Field, extent_xyz_mm, in_circle, middle_xy_mm
+from thoar.phantoms.scanning.field import Extent, Field, extent_of, in_circle
 from thoar.phantoms.scanning.scanner import Scanner, scanned
 
 HALF = 0.5
@@ -31,12 +31,13 @@ def scan_patient(
 
     A voxel belongs to an organ where the organ fills at least half of it, whatever the scanner makes of it.
     """
-    x, y, z, where = _look(patient, deformation, field, spacing_zyx_mm)
+    extent = extent_of(patient, deformation, field)
+    x, y, z, where = _look(patient, deformation, extent, spacing_zyx_mm)
     hu, body = (_seen(part[None], where)[0] for part in (patient.hu - AIR_HU, patient.body))
     organs = _seen(patient.organs, where)
     heart = organs[patient.label_set.names.index("heart")]
     hu = scanned(hu + AIR_HU, body, heart, scanner, posture=posture, spacing_zyx_mm=spacing_zyx_mm)
-    middle = middle_xy_mm((float(x[0]), float(y[0])), (float(x[-1]), float(y[-1])), field)
+    middle = extent.middle_xy_mm
     hu = in_circle(hu, body, field, from_middle_xy_mm=(x - middle[0], y - middle[1]))
     grid = Geometry.axial(
         (len(z), len(y), len(x)), spacing_zyx_mm, origin_xyz_mm=(float(x[0]), float(y[0]), float(z[0]))
@@ -50,16 +51,15 @@ def scan_patient(
 
 
 def _look(
-    patient: Patient, deformation: Deformation, field: Field, spacing_zyx_mm: Vector3
+    patient: Patient, deformation: Deformation, extent: Extent, spacing_zyx_mm: Vector3
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Return the picture's x, y and z in millimetres, and where in the patient each voxel is seen.
 
     Slices that would look far beyond the patient's ends are left out.
     """
-    low, high = extent_xyz_mm(patient, deformation, field)
     x, y, z = (
         torch.arange(max(FEWEST, int((b - a) / s) + 1), dtype=torch.float32, device=patient.device) * s + a
-        for a, b, s in zip(low, high, spacing_zyx_mm[::-1], strict=True)
+        for a, b, s in zip(extent.low_xyz_mm, extent.high_xyz_mm, spacing_zyx_mm[::-1], strict=True)
     )
     points = torch.stack(torch.meshgrid(z, y, x, indexing="ij")[::-1], dim=-1)[None]
     where = points_in_patient(patient, deformation, points)
