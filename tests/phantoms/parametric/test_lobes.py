@@ -22,6 +22,7 @@ def test_a_tree_reaches_every_goal() -> None:
 
 def test_a_tree_is_one_piece_and_flows_from_its_root(tree: Tree) -> None:
     (branches,) = np.nonzero(tree.parent >= 0)
+    assert len(branches) == len(tree.parent) - 1
     assert np.all(tree.parent[branches] < branches)
     assert tree.leaves[0] == 120
 

@@ -36,8 +36,9 @@ from thoar.phantoms.label_map.names import (
 
 GRID_MM = 1.5
 BELOW_DOME_MM = 200.0
+"""So much of the belly is kept under the liver's dome: scans of the chest often show the kidneys."""
 LEAST_HEIGHT_MM = 240.0
-"""A map that ends soon above the dome keeps more of the belly, so that its picture is no slab."""
+"""A map that ends soon above the dome keeps more of the belly than that, so that its picture is no slab."""
 MARGIN_MM = 66.0
 """Room around the labels for muscle, fat and skin."""
 CLOSING_MM = 45.0
