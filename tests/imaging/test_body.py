@@ -139,3 +139,17 @@ def test_stray_voxels_are_no_body() -> None:
     voxels[5, 5, 5:9] = 100
     with pytest.raises(InputError, match="nothing body-sized"):
         body_of(voxels)
+
+
+@pytest.mark.parametrize("padding_hu", [-1024.0, -2000.0])
+def test_a_field_of_view_that_cuts_a_lung_open_loses_no_solid_part_of_the_body(padding_hu) -> None:
+    voxels = thorax()
+    seen = (Y + 22) ** 2 + (X + 16) ** 2 < 46**2  # its edge runs through a lung and through the back
+    voxels[:, ~seen] = padding_hu
+    assert (LUNGS & ~seen & (X > 0)).any()
+    assert (LUNGS & seen & (X > 0)).any()
+    mask = body_of(voxels).mask
+    assert mask[:, TORSO & seen & ~LUNGS].mean() > 0.995
+    assert mask[:, LUNGS & seen].mean() > 0.9  # a chord, not an arc, closes the lung
+    air = seen & (((Y / 42) ** 2 + (X / 54) ** 2) > 1)
+    assert mask[:, air].mean() < 0.02

@@ -11,6 +11,7 @@ from typing import Literal
 import numpy as np
 from jaxtyping import Bool, Num
 from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
+from skimage.morphology import convex_hull_image  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from thoar.core.errors import InputError
 from thoar.core.geometry import Geometry
@@ -34,6 +35,12 @@ OTSU_BINS = 256
 
 PLATE_MM = 14.0
 """In an axial slice, things thinner than this are no part of a body by themselves: couch, mask, tubes."""
+
+LEAST_CUT = 8
+"""A body that lies against so many voxels without a value, in a slice of the coarse grid, is cut there."""
+
+PADDING_HU = -1020.0
+"""Air is brighter than this but for noise; scanners write -1024 and less around the field of view."""
 
 FAT_HU = -50.0
 """Every CT of a person holds values below this."""
@@ -73,6 +80,7 @@ def find_body(volume: Volume, *, clip_hu: tuple[float, float]) -> Body:
     values_hu = resample_linear(volume.voxels, volume.geometry, coarse, outside=low)
     for method, threshold_hu in _thresholds(volume.voxels, values_hu, clip_hu):
         mask = _body_above(values_hu > threshold_hu, coarse)
+        mask = _closed_where_cut(mask, nothing=values_hu <= max(low + 1, PADDING_HU))
         if mask.mean() >= LEAST_PART:
             share = resample_linear(mask, coarse, volume.geometry, outside=0.0)
             return Body(mask=share >= 0.5, threshold_hu=threshold_hu, method=method)  # noqa: PLR2004
@@ -169,3 +177,24 @@ def _enclosed(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
         sides += np.logical_or.accumulate(mask, axis=axis)
         sides += np.flip(np.logical_or.accumulate(np.flip(mask, axis), axis=axis), axis)
     return sides >= 3  # noqa: PLR2004 (of four sides)
+
+
+def _closed_where_cut(
+    mask: Bool[np.ndarray, "z y x"], *, nothing: Bool[np.ndarray, "z y x"]
+) -> Bool[np.ndarray, "z y x"]:
+    """Return a mask that takes in its convex hull in every slice in which the field of view cuts the body.
+
+    A lung that leaves the field has no wall on that side, and what lies behind it would be taken for air.
+
+    Args:
+        mask: the body.
+        nothing: where the scan holds padding, around the field of view, or its least value.
+    """
+    around = ndimage.binary_dilation(mask, np.ones((1, 3, 3), dtype=bool))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    beyond = np.asarray(around, dtype=bool) & nothing
+    beyond[:, [0, -1]] = mask[:, [0, -1]]
+    beyond[:, :, [0, -1]] = mask[:, :, [0, -1]]
+    out = mask.copy()
+    for level in np.flatnonzero(beyond.sum(axis=(1, 2)) >= LEAST_CUT):
+        out[level] = convex_hull_image(mask[level])
+    return out
