@@ -128,3 +128,25 @@ def test_padding_survives_the_scanners_scale(patient: Patient) -> None:
     )
     assert (volume.voxels[:, 0, 0] == -3024).all()
     assert max(volume.voxels.shape[1:]) * 4.0 <= 254
+
+
+def test_no_organ_is_labelled_where_the_circle_leaves_padding(patient: Patient) -> None:
+    narrow = replace(
+        whole(), width_mm=120.0, circle=True, padding_hu=-2000.0, shift_xy_mm=(50.0, 0.0), rim_hu=0.0
+    )
+    views = [
+        scan_patient(
+            patient,
+            deformation=still(),
+            field=field,
+            scanner=quiet(),
+            posture="supine",
+            spacing_zyx_mm=patient.spacing_zyx_mm,
+        )
+        for field in (narrow, replace(narrow, circle=False))
+    ]
+    (volume, labels), (_, square) = views
+    padded = volume.voxels == -2000
+    assert not labels.voxels[padded].any()
+    assert square.voxels[padded].any()  # organs there are
+    np.testing.assert_array_equal(labels.voxels[~padded], square.voxels[~padded])

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import msgspec
 import numpy as np
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from thoar.core.geometry import Vector3
@@ -95,13 +95,24 @@ def in_circle(
     """Return slices with padding outside the circle, and a bright rim where it cuts through the patient."""
     if not field.circle:
         return hu
-    x, y = from_middle_xy_mm
-    inwards = field.width_mm / 2 - (x[None, :].square() + y[:, None].square()).sqrt()
+    inwards = _inwards_mm(field, from_middle_xy_mm)
     if field.rim_hu > 0:
         cut = (body * (inwards < 0)).amax(dim=(1, 2), keepdim=True)
         rim = field.rim_hu * torch.exp(-inwards.clamp(min=0) / RIM_MM)
         hu = hu + body * cut * rim
     return torch.where(inwards < 0, field.padding_hu, hu)
+
+
+def outside_circle(
+    field: Field, *, from_middle_xy_mm: tuple[Float[Tensor, " x"], Float[Tensor, " y"]]
+) -> Bool[Tensor, "y x"]:
+    """Return where a slice holds padding: nobody can see an organ there."""
+    return (_inwards_mm(field, from_middle_xy_mm) < 0) & field.circle
+
+
+def _inwards_mm(field: Field, from_middle_xy_mm: tuple[Tensor, Tensor]) -> Tensor:
+    x, y = from_middle_xy_mm
+    return field.width_mm / 2 - (x[None, :].square() + y[:, None].square()).sqrt()
 
 
 def _draw_levels(rng: np.random.Generator) -> tuple[float, float]:

@@ -10,7 +10,7 @@ from thoar.core.volume import LabelVolume, Volume
 from thoar.phantoms.deform import Deformation, points_in_patient
 from thoar.phantoms.patient import AIR_HU, Patient
 from thoar.phantoms.posture import Posture
-from thoar.phantoms.scanning.field import Extent, Field, extent_of, in_circle
+from thoar.phantoms.scanning.field import Extent, Field, extent_of, in_circle, outside_circle
 from thoar.phantoms.scanning.scanner import Scanner, scanned
 
 HALF = 0.5
@@ -29,7 +29,8 @@ def scan_patient(
 ) -> tuple[Volume, LabelVolume]:
     """Return one scan, int16 Hounsfield units and labels, on an axial grid of the spacing given.
 
-    A voxel belongs to an organ where the organ fills at least half of it, whatever the scanner makes of it.
+    A voxel belongs to an organ where the organ fills at least half of it, whatever the scanner makes of it;
+    but none does outside the reconstructed circle.
     """
     extent = extent_of(patient, deformation, field)
     x, y, z, where = _look(patient, deformation, extent, spacing_zyx_mm)
@@ -37,16 +38,15 @@ def scan_patient(
     organs = _seen(patient.organs, where)
     heart = organs[patient.label_set.names.index("heart")]
     hu = scanned(hu + AIR_HU, body, heart, scanner, posture=posture, spacing_zyx_mm=spacing_zyx_mm)
-    middle = extent.middle_xy_mm
-    hu = in_circle(hu, body, field, from_middle_xy_mm=(x - middle[0], y - middle[1]))
+    from_middle = (x - extent.middle_xy_mm[0], y - extent.middle_xy_mm[1])
+    hu = in_circle(hu, body, field, from_middle_xy_mm=from_middle)
+    labels = _labels(organs, patient).masked_fill(outside_circle(field, from_middle_xy_mm=from_middle), 0)
     grid = Geometry.axial(
         (len(z), len(y), len(x)), spacing_zyx_mm, origin_xyz_mm=(float(x[0]), float(y[0]), float(z[0]))
     )
     return (
         Volume(voxels=hu.to(torch.int16).cpu().numpy(), geometry=grid),
-        LabelVolume(
-            voxels=_labels(organs, patient).cpu().numpy(), geometry=grid, label_set=patient.label_set
-        ),
+        LabelVolume(voxels=labels.cpu().numpy(), geometry=grid, label_set=patient.label_set),
     )
 
 
