@@ -28,7 +28,10 @@ KNOWN_MAPS = {
         cases=("totalsegmentator-s0327",),
     ),
     "14ef0786b0478e1da650636d8562edda890e4d98f06025b2ddde286836719e4f": Source(
-        name="label map s0328 of the TotalSegmentator data set (abdomen and the heart's base), likewise",
+        name=(
+            "label map s0328 of the TotalSegmentator data set (abdomen and the heart's base), deformed and "
+            "given synthetic values"
+        ),
         citation=TOTALSEGMENTATOR,
         licence="CC-BY-4.0",
         cases=("totalsegmentator-s0328",),
