@@ -136,13 +136,32 @@ def unseen_chest(request: pytest.FixtureRequest, shared_data: Path, tmp_path: Pa
     return tmp_path
 
 
+BROKEN = pytest.mark.xfail(
+    strict=True, reason="the shipped model breaks the esophagus behind the left atrium of this scan"
+)
+
+
+@pytest.mark.parametrize(
+    "unseen_chest",
+    ["lung_dx_a0001_soft", pytest.param("pyradiomics_lung1", marks=BROKEN)],
+    indirect=True,
+)
+def test_unseen_chest_gives_organs_of_one_piece(unseen_chest: Path, segmenter) -> None:
+    found = segmenter.predictor.predict(read_volume(unseen_chest))
+    assert {r.organ.name: r.flags.several_components for r in found.organs} == dict.fromkeys(SEGTHOR.names, 0)
+
+
+def test_unseen_chest_breaks_no_organ_but_the_esophagus(unseen_chest: Path, segmenter) -> None:
+    found = segmenter.predictor.predict(read_volume(unseen_chest))
+    pieces = {r.organ.name: r.flags.several_components for r in found.organs}
+    assert pieces.pop("esophagus") <= 2
+    assert not any(pieces.values())
+
+
 def test_unseen_chest_gives_plausible_organs(unseen_chest: Path, segmenter) -> None:
     found = segmenter.predictor.predict(read_volume(unseen_chest))
     for result in found.organs:
         assert result.mask is not None, result.organ.name
-        pieces = result.flags.several_components
-        # behind the left atrium of the second scan the esophagus is broken, and flagged: a known fault
-        assert pieces <= (2 if result.organ.name == "esophagus" else 0), result.organ.name
         low, high = result.organ.usual_volume_ml
         assert result.volume_ml < high, result.organ.name
         assert result.volume_ml > low or result.flags.cut_by_scan, result.organ.name
