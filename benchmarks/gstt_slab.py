@@ -25,9 +25,10 @@ from thoar.core.errors import InputError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
 from thoar.core.volume import LabelVolume, Volume, to_canonical
-from thoar.io.dicom_files import dicom_files, read_slice
-from thoar.io.dicom_pixels import hu_of
-from thoar.io.dicom_planes import Plane, plane_of, stacked
+from thoar.io.dicom.files import dicom_files
+from thoar.io.dicom.parse import read_slice
+from thoar.io.dicom.pixels import hu_of
+from thoar.io.dicom.planes import Plane, plane_of, stacked
 from thoar.io.formats import read_integers, write_labels, write_volume
 
 STRUCTURES: Mapping[str, tuple[str, ...]] = {

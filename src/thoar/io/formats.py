@@ -52,7 +52,7 @@ def volume_stem(path: Path) -> str:
 
 def is_dicom_folder(path: Path) -> bool:
     """Say whether a folder, or one inside it, holds a DICOM file, told by content."""
-    return path.is_dir() and _module("dicom_files", path).holds_dicom(path)
+    return path.is_dir() and _module("dicom.files", path).holds_dicom(path)
 
 
 def files_of(path: Path) -> tuple[Path, ...]:
@@ -82,7 +82,7 @@ def read_volume(path: Path) -> Volume:
         InputError: or one of its kinds, as the format's own ``read`` documents.
     """
     if path.is_dir():
-        return _module("dicom_series", path).read(path)
+        return _module("dicom.series", path).read(path)
     if not path.is_file():
         raise InputError(f"{path}: no such file or folder")
     suffix = _suffix(path)

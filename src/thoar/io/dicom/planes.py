@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from thoar.core.errors import GeometryError, IncompleteSeriesError
 from thoar.core.geometry import ORTHOGONALITY_TOLERANCE, Geometry
-from thoar.io.dicom_files import Slice, numbers
+from thoar.io.dicom.attributes import Slice, numbers
 from thoar.io.grids import geometry_of, shape_zyx_of
 
 POSITION_TOLERANCE_MM = 0.1

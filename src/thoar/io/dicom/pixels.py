@@ -10,7 +10,7 @@ from pydicom.pixels.decoders.base import get_decoder
 from pydicom.uid import UID, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from thoar.core.errors import InputError, UnsupportedFormatError
-from thoar.io.dicom_files import Slice, attribute, naming_faults, numbers
+from thoar.io.dicom.attributes import Slice, attribute, naming_faults, numbers
 from thoar.io.voxels import narrowed
 
 _log = logging.getLogger(__name__)

@@ -10,9 +10,11 @@ from pydicom.uid import MediaStorageDirectoryStorage
 
 from thoar.core.errors import IncompleteSeriesError, InputError, UnsupportedFormatError
 from thoar.core.volume import Volume
-from thoar.io.dicom_files import Slice, attribute, dicom_files, naming_faults, numbers, read_slice
-from thoar.io.dicom_pixels import hu_of
-from thoar.io.dicom_planes import SAME_PLACE_MM, Plane, grid_of, plane_of, stacked
+from thoar.io.dicom.attributes import Slice, attribute, naming_faults, numbers
+from thoar.io.dicom.files import dicom_files
+from thoar.io.dicom.parse import read_slice
+from thoar.io.dicom.pixels import hu_of
+from thoar.io.dicom.planes import SAME_PLACE_MM, Plane, grid_of, plane_of, stacked
 
 _log = logging.getLogger(__name__)
 

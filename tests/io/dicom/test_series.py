@@ -19,9 +19,9 @@ from thoar.core.errors import GeometryError, IncompleteSeriesError, InputError, 
 from thoar.core.geometry import Geometry
 from thoar.core.volume import Volume, to_canonical
 from thoar.io import formats
-from thoar.io.dicom_files import Slice
-from thoar.io.dicom_pixels import hu_of, is_padding
-from thoar.io.dicom_series import read
+from thoar.io.dicom.attributes import Slice
+from thoar.io.dicom.pixels import hu_of, is_padding
+from thoar.io.dicom.series import read
 
 Edit = Callable[[pydicom.Dataset, int], object]
 
