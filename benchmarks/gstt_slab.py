@@ -2,8 +2,8 @@
 
     .venv/bin/python benchmarks/gstt_slab.py FOLDER -o OUT      writes slab.nii.gz and GT.nii.gz
 
-``thoar`` refuses such a series, rightly: whoever feeds it in has to say what fills the gap. Here the volume
-is built from every slice's own position (ImagePositionPatient), and the gap in it by the mean of its
+``thoar`` refuses such a series, rightly, unless whoever feeds it in says that the gap may be filled. Here the
+volume is built from every slice's own position (ImagePositionPatient), and the gap in it by the mean of its
 neighbours, weighted by distance. The masks lie 1.6 mm apart by their header, which is twice the truth; they
 are paired with the slices by index instead, in the order of z, and the header's z is not read. Scores are
 taken over the slices that exist.
@@ -12,11 +12,9 @@ FOLDER holds ``dicom.zip`` (or the slices themselves) and ``nii_seg/<structure>.
 """
 
 import argparse
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 from jaxtyping import Bool, Num
@@ -24,11 +22,10 @@ from jaxtyping import Bool, Num
 from thoar.core.errors import InputError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
+from thoar.core.slices import SliceStack
 from thoar.core.volume import LabelVolume, Volume, to_canonical
-from thoar.io.dicom.files import dicom_files
-from thoar.io.dicom.parse import read_slice
-from thoar.io.dicom.pixels import hu_of
-from thoar.io.dicom.planes import Plane, plane_of, stacked
+from thoar.io.dicom.records import ReadOptions
+from thoar.io.dicom.series import read_series
 from thoar.io.formats import read_integers, write_labels, write_volume
 
 STRUCTURES: Mapping[str, tuple[str, ...]] = {
@@ -76,12 +73,10 @@ def read_slab(folder: Path) -> Slab:
     Raises:
         InputError: if a file is missing or cannot be used, or the slices lie on no regular grid.
     """
-    with TemporaryDirectory() as place:
-        series = unpacked(folder / "dicom.zip", Path(place)) if (folder / "dicom.zip").is_file() else folder
-        planes = stacked([plane_of(read_slice(path)) for path in dicom_files(series)])
-        voxels_hu = np.stack([hu_of(plane.item) for plane in planes])
-    slices = places([float(plane.origin_xyz_mm[2]) for plane in planes])
-    volume = whole_volume(voxels_hu, planes, slices)
+    packed = folder / "dicom.zip"
+    stack = read_series(packed if packed.is_file() else folder, ReadOptions(fill_gaps=1)).stack
+    slices = places(stack.planes.depths_mm.tolist())
+    volume = whole_volume(stack, slices)
     masks = {
         organ: np.logical_or.reduce([mask_of(folder / "nii_seg", name, volume) for name in names])
         for organ, names in STRUCTURES.items()
@@ -118,14 +113,11 @@ def filled(voxels_hu: Num[np.ndarray, "scanned y x"], slices: Sequence[int]) -> 
     return np.rint(whole).astype(np.int16)
 
 
-def whole_volume(
-    voxels_hu: Num[np.ndarray, "scanned y x"], planes: Sequence[Plane], slices: Sequence[int]
-) -> Volume:
+def whole_volume(stack: SliceStack, slices: Sequence[int]) -> Volume:
     """Return the scan on its regular grid."""
-    whole = filled(voxels_hu, slices)
-    first, last = planes[0].origin_xyz_mm, planes[-1].origin_xyz_mm
-    spacing = (float(last[2] - first[2]) / slices[-1], *planes[0].spacing_yx_mm)
-    x, y, z = (float(c) for c in first)
+    whole, planes = filled(stack.voxels, slices), stack.planes
+    spacing = (float(planes.depths_mm[-1]) / slices[-1], *planes.spacing_yx_mm)
+    x, y, z = (float(c) for c in planes.origins_xyz_mm[0])
     return Volume(voxels=whole, geometry=Geometry.axial(whole.shape, spacing, origin_xyz_mm=(x, y, z)))
 
 
@@ -143,15 +135,6 @@ def mask_of(folder: Path, structure: str, scan: Volume) -> Bool[np.ndarray, "sca
     if tuple(size) != ours.shape_zyx[1:] or np.abs(theirs - expected).max() > 1:
         raise InputError(f"{path}: lies elsewhere in the plane than the slices: {theirs} and {expected}")
     return mask.voxels != 0
-
-
-def unpacked(archive: Path, place: Path) -> Path:
-    """Take the plain files of a zip archive out into a folder, by their names alone."""
-    with zipfile.ZipFile(archive) as opened:
-        for entry in opened.infolist():
-            if not entry.is_dir():
-                (place / Path(entry.filename).name).write_bytes(opened.read(entry))
-    return place
 
 
 def main() -> None:

@@ -13,14 +13,13 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
 from altered import ALTERATIONS, brought_back
 from anatomy import implausible, lowest_trachea_slice
 from findings import SAMPLE, Agreement, Chest, Findings, Score, as_json, page
-from gstt_slab import read_slab, unpacked
+from gstt_slab import read_slab
 from jaxtyping import Bool
 from provenance import code, processor
 
@@ -254,11 +253,8 @@ def refuse_other_grid(scan: Volume, reference: Volume, path: Path) -> None:
 
 
 def read_scan(path: Path) -> Volume:
-    """Read a scan in the usual axis order; a zip archive is taken for DICOM slices."""
-    if path.suffix != ".zip":
-        return to_canonical(read_volume(path))
-    with TemporaryDirectory() as place:
-        return to_canonical(read_volume(unpacked(path, Path(place))))
+    """Read a scan in the usual axis order."""
+    return to_canonical(read_volume(path))
 
 
 def write(path: Path, bench: Bench) -> None:

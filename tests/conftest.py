@@ -1,6 +1,7 @@
 """Array shapes and types named in signatures are checked while tests run; DICOM series written by hand."""
 
 import os
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,34 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
+PEERS = {
+    "plastimatch": "plastimatch",
+    "dciodvfy": "dicom3tools",
+    "dcmdump": "dcmtk",
+    "dcm2niix": "dcm2niix",
+}
+"""Independent programs that read what we write, and the Debian package that holds each."""
+
+
+@pytest.fixture(scope="session")
+def peer() -> Callable[[str], str]:
+    """Return the path of an independent program; tests that ask for an absent one are skipped.
+
+    ``THOAR_REQUIRE_PEERS`` (set by ``.ci/run`` once it has them installed) makes its absence a failure.
+    """
+
+    def find(name: str) -> str:
+        program = shutil.which(name)
+        if program is None:
+            reason = f"needs {name}: apt-get install {PEERS.get(name, 'dcmtk')}"
+            if os.environ.get("THOAR_REQUIRE_PEERS"):
+                pytest.fail(reason)
+            pytest.skip(reason)
+        return program
+
+    return find
+
+
 WriteSeries = Callable[..., Path]
 
 
@@ -38,12 +67,21 @@ def nothing(ds: pydicom.Dataset, k: int) -> None:
 
 
 @pytest.fixture
-def write_series(tmp_path: Path) -> WriteSeries:
-    """Write a volume as one DICOM file per plane of its first axis; ``edit(ds, k)`` spoils slice k."""
+def write_series(tmp_path: Path, write_slices: WriteSeries) -> WriteSeries:
+    """Write a volume as DICOM into a folder of the test's own, see ``write_slices``."""
 
     def write(volume: "Volume", *, name: str = "series", edit: Callable[..., None] = nothing) -> Path:
-        folder = tmp_path / name
-        folder.mkdir(exist_ok=True)
+        (tmp_path / name).mkdir(exist_ok=True)
+        return write_slices(tmp_path / name, volume, edit=edit)
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def write_slices() -> WriteSeries:
+    """Write a volume as one DICOM file per plane of its first axis; ``edit(ds, k)`` spoils slice k."""
+
+    def write(folder: Path, volume: "Volume", *, edit: Callable[..., None] = nothing) -> Path:
         uids = [generate_uid() for _ in range(3)]
         for k, plane in enumerate(volume.voxels):
             ds = _slice(plane, volume.geometry, k=k, uids=uids)

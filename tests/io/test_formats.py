@@ -1,3 +1,5 @@
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import nibabel as nib
@@ -124,7 +126,37 @@ def test_empty_files_and_folders_are_refused(tmp_path: Path) -> None:
         (tmp_path / name).touch()
         with pytest.raises(InputError, match=r"the file is empty"):
             formats.read_volume(tmp_path / name)
-    with pytest.raises(InputError, match=r"holds no DICOM images"):
-        formats.read_volume(tmp_path)
     assert not formats.is_dicom_folder(tmp_path)
     assert not formats.is_dicom_folder(tmp_path / "a.nii")
+    with pytest.raises(InputError, match=r"holds no DICOM images"):
+        formats.read_volume(tmp_path)
+
+
+def test_dicom_is_read_from_folders_and_zips_by_any_name(
+    phantom: Volume, write_series: Callable[..., Path], tmp_path: Path
+) -> None:
+    folder = write_series(phantom, name="a.nii")
+    assert formats.is_dicom_folder(folder)
+    assert np.array_equal(formats.read_volume(folder).voxels, phantom.voxels)
+    with zipfile.ZipFile(tmp_path / "scan.archive", "w") as archive:
+        for path in folder.iterdir():
+            archive.write(path, path.name)
+    found = formats.read_volume(tmp_path / "scan.archive")
+    assert np.array_equal(found.voxels, phantom.voxels)
+    assert found.geometry.difference_mm(phantom.geometry) < 1e-5
+
+
+def test_a_lone_slice_is_refused_with_its_folder_as_the_fix(
+    phantom: Volume, write_series: Callable[..., Path]
+) -> None:
+    with pytest.raises(InputError, match=r"97: is one slice or no image; give the folder"):
+        formats.read_volume(write_series(phantom) / "97")
+
+
+def test_a_link_out_of_a_folder_is_none_of_its_files(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "b").write_text("b")
+    (tmp_path / "a").write_text("a")
+    (tmp_path / "in" / "a").symlink_to(tmp_path / "a")
+    (tmp_path / "in" / "c").symlink_to(tmp_path / "in" / "b")
+    assert [file.name for file in formats.files_of(tmp_path / "in")] == ["b", "c"]

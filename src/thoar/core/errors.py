@@ -21,7 +21,7 @@ from pathlib import Path
 from types import MappingProxyType
 
 DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENAMETOOLONG)
 
 
 class ThoarError(Exception):

@@ -13,7 +13,15 @@ from thoar.core.errors import GeometryError
 from thoar.core.geometry import ORTHOGONALITY_TOLERANCE, Geometry
 
 POSITION_TOLERANCE_MM = 0.1
-"""A slice may lie so far from its place in the regular grid, and a tenth of the step at most."""
+"""A slice may lie so far from its place in the regular grid, along the normal a fifth of the step at most.
+
+Positions that were rounded to one decimal lie within it; a slice left out, a third of the step off, does not.
+"""
+
+
+def depth_tolerance_mm(step_mm: float) -> float:
+    """Return how far along the normal a slice may lie from its place in a grid of such steps."""
+    return min(POSITION_TOLERANCE_MM, step_mm / 5)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -46,7 +54,8 @@ class SlicePlanes:
         directions = np.stack([self.along_row_xyz, self.along_column_xyz])
         if not np.allclose(directions @ directions.T, np.eye(2), rtol=0, atol=ORTHOGONALITY_TOLERANCE):
             raise GeometryError(f"slice directions {directions.tolist()} are no unit vectors at right angles")
-        if not np.isfinite(self.origins_xyz_mm).all() or not min(self.spacing_yx_mm) > 0:
+        finite = np.isfinite([*self.origins_xyz_mm.ravel(), *self.spacing_yx_mm]).all()
+        if not finite or min(self.spacing_yx_mm) <= 0:
             raise GeometryError("slices need finite positions and a pixel spacing above 0")
         if len(self.origins_xyz_mm) < 1 or (self.distances_mm <= 0).any() or min(self.shape_yx) < 1:
             raise GeometryError("slices need pixels, and an order along their normal without doubles")
@@ -86,10 +95,14 @@ class SlicePlanes:
     def points_yx(
         self, index: int, positions_xyz_mm: Float[np.ndarray, "point 3"]
     ) -> Float[np.ndarray, "point 2"]:
-        """Return the (row, column) in one slice's plane nearest to points in the patient."""
-        off = positions_xyz_mm - self.origins_xyz_mm[index]
-        rows = off @ self.along_column_xyz / self.spacing_yx_mm[0]
-        return np.stack([rows, off @ self.along_row_xyz / self.spacing_yx_mm[1]], axis=1)
+        """Return the (row, column) in one slice's plane nearest to points in the patient.
+
+        The exact inverse of :meth:`position_xyz_mm`, also where the directions are not quite at right angles.
+        """
+        step_y_xyz_mm = self.along_column_xyz * self.spacing_yx_mm[0]
+        step_x_xyz_mm = self.along_row_xyz * self.spacing_yx_mm[1]
+        steps = np.stack([step_y_xyz_mm, step_x_xyz_mm], axis=1)
+        return (positions_xyz_mm - self.origins_xyz_mm[index]) @ np.linalg.pinv(steps).T
 
     def irregularity_mm(self) -> tuple[float, float]:
         """Return how far slices lie from their places in the best even stack: along the normal, sideways."""
@@ -111,14 +124,15 @@ class SlicePlanes:
     def regular_geometry(self) -> Geometry | None:
         """Return the grid that the slices make, in the order (slice, row, column); None where they make none.
 
-        Slices may lie off their places by ``POSITION_TOLERANCE_MM``, along the normal by a tenth of the step
-        at most; the line through them may be off the normal by ``ORTHOGONALITY_TOLERANCE``.
+        Slices may lie off their places by ``POSITION_TOLERANCE_MM``, along the normal as far as
+        :func:`depth_tolerance_mm` says; the line through them may be off the normal by
+        ``ORTHOGONALITY_TOLERANCE``.
         """
         if len(self) < 2:  # noqa: PLR2004 (one slice has no step)
             return None
         along, across = self.irregularity_mm()
         step_mm = float(np.median(self.distances_mm))
-        if along > min(POSITION_TOLERANCE_MM, 0.1 * step_mm) or across > POSITION_TOLERANCE_MM:
+        if along > depth_tolerance_mm(step_mm) or across > POSITION_TOLERANCE_MM:
             return None
         if np.sin(np.radians(self.tilt_degrees())) > ORTHOGONALITY_TOLERANCE:
             return None

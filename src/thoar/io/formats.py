@@ -29,11 +29,13 @@ _MODULES: Mapping[str, str] = MappingProxyType(
         ".safetensors": "tensor_file",
     }
 )
-_WRITTEN = (".nii.gz", ".nii", ".nrrd", ".mha", ".safetensors")
 _WITH_HEADERS = (".nrrd", ".nhdr", ".mha", ".mhd")
 
 VOLUME_SUFFIXES = tuple(_MODULES)
 """Endings of the volumes we read, told apart without regard to upper and lower case."""
+
+WRITTEN_SUFFIXES = (".nii.gz", ".nii", ".nrrd", ".mha", ".safetensors")
+"""Those of the volumes we write."""
 
 WHOLE_TOLERANCE = 1e-3
 """A label may be so far from a whole number; files that went through float are."""
@@ -59,21 +61,22 @@ def files_of(path: Path) -> tuple[Path, ...]:
     """Return the files that a path stands for.
 
     Returns:
-        All files below a folder, in the order of their paths; a detached header and its data file; any
-        other file alone, whether it exists or not.
+        All files below a folder, links out of it aside, in the order of their paths; a detached header and
+        its data file; any other file alone, whether it exists or not.
 
     Raises:
-        InputError: or one of its kinds, if a NRRD's or MetaImage's header cannot be read.
+        InputError: or one of its kinds, if a folder cannot be listed, or a NRRD's or MetaImage's header
+            cannot be read.
     """
     if path.is_dir():
-        return tuple(sorted(file for file in path.rglob("*") if file.is_file()))
+        return tuple(sorted(_module("dicom.files", path).plain_files(path, [])))
     suffix = _suffix(path)
     data_file = _module(_MODULES[suffix], path).data_file(path) if suffix in _WITH_HEADERS else None
     return (path,) if data_file is None else (path, data_file)
 
 
 def read_volume(path: Path) -> Volume:
-    """Read a volume from a file, or from a folder with one DICOM series.
+    """Read a volume from a file, or a DICOM series from a folder, a zip archive or a multi-frame file.
 
     Returns:
         HU for CT; int16 where every value is whole and fits, else float32.
@@ -81,11 +84,11 @@ def read_volume(path: Path) -> Volume:
     Raises:
         InputError: or one of its kinds, as the format's own ``read`` documents.
     """
-    if path.is_dir():
-        return _module("dicom.series", path).read(path)
-    if not path.is_file():
+    if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     suffix = _suffix(path)
+    if path.is_dir() or (suffix not in _MODULES and _is_dicom_file(path)):
+        return _module("dicom.process", path).read_series(path).volume
     if suffix not in _MODULES:
         raise UnsupportedFormatError(
             f"{path}: not a volume we read; give one of {', '.join(VOLUME_SUFFIXES)}, or the folder of a "
@@ -156,6 +159,12 @@ def _suffix(path: Path) -> str:
     return next((suffix for suffix in VOLUME_SUFFIXES if name.endswith(suffix)), "")
 
 
+def _is_dicom_file(path: Path) -> bool:
+    """Say whether a file is DICOM, or a zip archive that may hold some, told by content."""
+    files = _module("dicom.files", path)
+    return files.is_dicom_file(path) or files.is_zip(path)
+
+
 def _module(name: str, path: Path) -> ModuleType:
     try:
         return importlib.import_module(f"thoar.io.{name}")
@@ -168,8 +177,10 @@ def _module(name: str, path: Path) -> ModuleType:
 
 def _writer(path: Path) -> ModuleType:
     suffix = _suffix(path)
-    if suffix not in _WRITTEN:
-        raise UnsupportedFormatError(f"{path}: not a volume we write; end its name in {', '.join(_WRITTEN)}")
+    if suffix not in WRITTEN_SUFFIXES:
+        raise UnsupportedFormatError(
+            f"{path}: not a volume we write; end its name in {', '.join(WRITTEN_SUFFIXES)}"
+        )
     return _module(_MODULES[suffix], path)
 
 
@@ -188,10 +199,11 @@ def _rounded(voxels: Num[np.ndarray, "z y x"], path: Path) -> Num[np.ndarray, "z
 
 
 def _refuse_strange_ids(voxels: Num[np.ndarray, "z y x"], label_set: LabelSet, *, path: Path) -> None:
-    ids = np.array([0, *(organ.id for organ in label_set.organs)])
-    strange = np.isin(voxels, ids, invert=True)
-    if strange.any():
-        found, counts = np.unique(voxels[strange], return_counts=True)
+    known = np.zeros(_IDS + 1, dtype=np.bool_)  # the last stands for ids beyond all
+    known[[0, *(organ.id for organ in label_set.organs)]] = True
+    strange = np.concatenate([plane[~known.take(plane, mode="clip")] for plane in voxels])
+    if strange.size:
+        found, counts = np.unique(strange, return_counts=True)
         listed = ", ".join(f"{i} ({n} voxels)" for i, n in list(zip(found, counts, strict=True))[:10])
         known = ", ".join(f"{organ.id} {organ.name}" for organ in label_set.organs)
         raise LabelError(f"{path}: holds ids that the label set does not: {listed}; it has {known}")

@@ -2,17 +2,23 @@
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import pydicom
 from pydicom.config import disable_value_validation
+from pydicom.datadict import tag_for_keyword
+from pydicom.multival import MultiValue
 
 from thoar.core.errors import InputError, ThoarError
+from thoar.io.dicom.values import shown
 
 _log = logging.getLogger(__name__)
+
+_LARGEST = 1e12
+"""No attribute we reckon with is larger; the squares of much larger numbers overflow."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -23,16 +29,33 @@ class Slice:
         path: the file.
         header: the file's attributes, without the pixels; all frames of a file share it.
         frame: which frame, from 0; None where the file is one slice.
+        pixels_at: where the pixels' element begins in the file (``parse.content_of``); None where the file
+            ends before.
+        groups: of a frame, by tag, the item of its own or of the shared functional groups that has the
+            attribute (PS3.3 C.7.6.16).
+
+    Raises:
+        InputError: if the file has functional groups, but none for the frame.
     """
 
     path: Path
     header: pydicom.Dataset
     frame: int | None = None
+    pixels_at: int | None = None
+    groups: Mapping[int, pydicom.Dataset] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "groups", {} if self.frame is None else _functional_groups(self, self.frame))
 
     @property
     def name(self) -> str:
         """The slice as messages call it: its path, with the frame's number, counted from 1."""
-        return str(self.path) if self.frame is None else f"{self.path} frame {self.frame + 1}"
+        return str(self.path.parent / self.short_name)
+
+    @property
+    def short_name(self) -> str:
+        """The same without the folder, for a second slice in a message."""
+        return self.path.name if self.frame is None else f"{self.path.name} frame {self.frame + 1}"
 
 
 def numbers(
@@ -51,8 +74,11 @@ def numbers(
         found = tuple(float(str(v)) for v in values)
     except (TypeError, ValueError):
         found = ()
-    if len(found) != count or not all(abs(v) < float("inf") for v in found):
-        raise kind(f"{item.name}: {keyword} is {value}, not {count} numbers; export the series again")
+    if len(found) != count or not all(abs(v) < _LARGEST for v in found):
+        raise kind(
+            f"{item.name}: {keyword} is {shown(str(value), keyword)}, not {count} numbers; export the series "
+            "again"
+        )
     return found
 
 
@@ -62,22 +88,36 @@ def attribute(item: Slice, keyword: str) -> object:
     Of a frame, its own functional groups are asked first, then the shared ones, then the file.
     """
     with naming_faults(item.path):
-        if item.frame is not None:
-            for group in _functional_groups(item.header, item.frame):
-                for element in group:
-                    if element.VR == "SQ" and element.value and keyword in element.value[0]:
-                        return element.value[0].get(keyword)
-        return item.header.get(keyword)
+        return _value(item, keyword)
 
 
-def _functional_groups(header: pydicom.Dataset, frame: int) -> Iterator[pydicom.Dataset]:
-    """Yield the frame's own functional groups, then those that all frames share (PS3.3 C.7.6.16)."""
-    own = header.get("PerFrameFunctionalGroupsSequence")
-    shared = header.get("SharedFunctionalGroupsSequence")
-    if own:
-        yield own[frame]
-    if shared:
-        yield shared[0]
+def text(item: Slice, keyword: str) -> str:
+    """Return an attribute as DICOM writes it, its values between backslashes; empty where there is none.
+
+    It may be personal: whoever shows it has to know that it is not.
+    """
+    with naming_faults(item.path):
+        value = _value(item, keyword)
+        if value is None:
+            return ""
+        return "\\".join(map(str, value)) if isinstance(value, MultiValue) else str(value)
+
+
+def _value(item: Slice, keyword: str) -> object:
+    return item.groups.get(tag_for_keyword(keyword) or 0, item.header).get(keyword)
+
+
+def _functional_groups(item: Slice, frame: int) -> dict[int, pydicom.Dataset]:
+    found: dict[int, pydicom.Dataset] = {}
+    with naming_faults(item.path):
+        own = item.header.get("PerFrameFunctionalGroupsSequence")
+        shared = item.header.get("SharedFunctionalGroupsSequence")
+        for group in (own[frame] if own else (), shared[0] if shared else ()):
+            for element in group:
+                if element.VR == "SQ" and element.value:
+                    for tag in element.value[0].keys():  # noqa: SIM118 (a Dataset gives its elements)
+                        found.setdefault(tag, element.value[0])
+    return found
 
 
 @contextmanager
@@ -93,6 +133,10 @@ def naming_faults(path: Path) -> Iterator[None]:
             yield
         except ThoarError:
             raise
+        except MemoryError as error:
+            raise InputError(
+                f"{path}: takes more memory than reading a CT image may; it is damaged, or no CT image"
+            ) from error
         except Exception as error:
             raise InputError(
                 f"{path}: cannot be read as DICOM ({type(error).__name__}); it is damaged or cut short: "

@@ -1,21 +1,29 @@
-"""Where a series' slices lie, and whether together they are one regular grid (PS3.3 C.7.6.2)."""
+"""Where each slice of a series lies (PS3.3 C.7.6.2), and whether the slices are alike in it."""
 
+import logging
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import compress
 
 import numpy as np
 from jaxtyping import Float
 
-from thoar.core.errors import GeometryError, IncompleteSeriesError
-from thoar.core.geometry import ORTHOGONALITY_TOLERANCE, Geometry
+from thoar.core.errors import GeometryError
+from thoar.core.geometry import ORTHOGONALITY_TOLERANCE
+from thoar.core.slices import SlicePlanes
 from thoar.io.dicom.attributes import Slice, numbers
-from thoar.io.grids import geometry_of, shape_zyx_of
+from thoar.io.dicom.kinds import first_of
 
-POSITION_TOLERANCE_MM = 0.1
-"""A slice may lie so far from its place in the regular grid, and a tenth of the step at most."""
-SAME_PLACE_MM = 0.01
+_log = logging.getLogger(__name__)
+
 SAME_DIRECTION = 1e-4
-LEAST_SLICES = 3
+_ACROSS = 0.5
+"""Cosine between the normals of images that lie at 60° to one another."""
+_FEW = 0.1
+"""Share of a series' images that localizers may be."""
+_FARTHEST_MM = 1e6
+_PIXELS_MM = (0.01, 100.0)
 
 Vector = Float[np.ndarray, "3"]
 
@@ -51,104 +59,97 @@ def plane_of(item: Slice) -> Plane:
         GeometryError: if position, orientation or pixel spacing is missing or impossible.
     """
     origin = numbers(item, "ImagePositionPatient", 3, kind=GeometryError)
-    directions = np.array(numbers(item, "ImageOrientationPatient", 6, kind=GeometryError)).reshape(2, 3)
-    spacing = numbers(item, "PixelSpacing", 2, kind=GeometryError)
-    lengths = np.linalg.norm(directions, axis=1)
-    if np.abs(lengths - 1).max() > ORTHOGONALITY_TOLERANCE:
-        raise GeometryError(f"{item.path}: ImageOrientationPatient {directions.tolist()} are no unit vectors")
-    if abs(directions[0] @ directions[1]) > ORTHOGONALITY_TOLERANCE:
+    if max(abs(v) for v in origin) > _FARTHEST_MM:
+        raise GeometryError(f"{item.name}: ImagePositionPatient {origin} lies no distance away in a scanner")
+    along_row, along_column = _directions(item)
+    rows_mm, columns_mm = numbers(item, "PixelSpacing", 2, kind=GeometryError)
+    if not all(_PIXELS_MM[0] <= length <= _PIXELS_MM[1] for length in (rows_mm, columns_mm)):
         raise GeometryError(
-            f"{item.path}: ImageOrientationPatient {directions.tolist()} are not at right angles"
+            f"{item.name}: PixelSpacing {rows_mm:g}, {columns_mm:g} is no length of a pixel in mm; export "
+            "the series again"
         )
-    if min(spacing) <= 0:
-        raise GeometryError(f"{item.path}: PixelSpacing {spacing} is no length; export the series again")
     return Plane(
         item=item,
         origin_xyz_mm=np.array(origin),
-        along_row_xyz=directions[0] / lengths[0],
-        along_column_xyz=directions[1] / lengths[1],
-        spacing_yx_mm=(spacing[0], spacing[1]),
+        along_row_xyz=along_row,
+        along_column_xyz=along_column,
+        spacing_yx_mm=(rows_mm, columns_mm),
     )
+
+
+def without_outliers(planes: Sequence[Plane]) -> list[Plane]:
+    """Drop the few images that lie across the others, as localizers do that do not say so; with a warning."""
+    usual = _usual(planes)
+    across = [abs(float(plane.normal_xyz @ usual.normal_xyz)) < _ACROSS for plane in planes]
+    if not any(across) or sum(across) > _FEW * len(planes):
+        return list(planes)
+    _log.warning(
+        "%s: across the other images (ImageOrientationPatient), so taken for localizers and left out",
+        first_of([plane.item for plane in compress(planes, across)]),
+    )
+    return [plane for plane, drop in zip(planes, across, strict=True) if not drop]
 
 
 def stacked(planes: Sequence[Plane]) -> list[Plane]:
     """Return the planes in order along their common normal.
 
     Raises:
-        GeometryError: if they are not parallel or differ in pixel spacing.
+        GeometryError: if one differs from most others in direction or pixel spacing.
     """
-    first = planes[0]
-    for plane in planes[1:]:
+    usual = _usual(planes)
+    for plane in planes:
         turned = max(
-            float(np.abs(plane.along_row_xyz - first.along_row_xyz).max()),
-            float(np.abs(plane.along_column_xyz - first.along_column_xyz).max()),
+            float(np.abs(plane.along_row_xyz - usual.along_row_xyz).max()),
+            float(np.abs(plane.along_column_xyz - usual.along_column_xyz).max()),
         )
         if turned > SAME_DIRECTION:
-            _refuse_difference(first, plane, "ImageOrientationPatient")
-        if not np.allclose(plane.spacing_yx_mm, first.spacing_yx_mm, rtol=SAME_DIRECTION, atol=0):
-            _refuse_difference(first, plane, "PixelSpacing")
-    return sorted(planes, key=lambda plane: float(plane.origin_xyz_mm @ first.normal_xyz))
+            _refuse_difference(usual, plane, "ImageOrientationPatient")
+        if not np.allclose(plane.spacing_yx_mm, usual.spacing_yx_mm, rtol=SAME_DIRECTION, atol=0):
+            _refuse_difference(usual, plane, "PixelSpacing")
+    return sorted(planes, key=lambda plane: float(plane.origin_xyz_mm @ usual.normal_xyz))
 
 
-def grid_of(planes: Sequence[Plane], *, rows: int, columns: int) -> Geometry:
-    """Return the regular grid that sorted planes make.
-
-    Raises:
-        IncompleteSeriesError: if there are too few, one is missing, or their distances vary.
-        GeometryError: if they are shifted sideways or tilted against their normal.
-    """
-    first, last = planes[0], planes[-1]
-    if len(planes) < LEAST_SLICES:
-        raise IncompleteSeriesError(
-            f"{first.item.path.parent}: {len(planes)} slices are no volume; {LEAST_SLICES} are the least"
-        )
-    step_xyz_mm = (last.origin_xyz_mm - first.origin_xyz_mm) / (len(planes) - 1)
-    _check_places(planes, step_xyz_mm)
-    _check_tilt(first, step_xyz_mm)
-    matrix = np.eye(4)
-    matrix[:3, 0] = step_xyz_mm
-    matrix[:3, 1] = first.along_column_xyz * first.spacing_yx_mm[0]
-    matrix[:3, 2] = first.along_row_xyz * first.spacing_yx_mm[1]
-    matrix[:3, 3] = first.origin_xyz_mm
-    folder = first.item.path.parent
-    return geometry_of(shape_zyx_of((columns, rows, len(planes)), folder), matrix, path=folder)
+def slice_planes(planes: Sequence[Plane], *, shape_yx: tuple[int, int]) -> SlicePlanes:
+    """Return sorted planes, no two in one place, as core's record."""
+    usual = _usual(planes)
+    return SlicePlanes(
+        origins_xyz_mm=np.stack([plane.origin_xyz_mm for plane in planes]),
+        along_row_xyz=usual.along_row_xyz,
+        along_column_xyz=usual.along_column_xyz,
+        spacing_yx_mm=usual.spacing_yx_mm,
+        shape_yx=shape_yx,
+    )
 
 
-def _check_places(planes: Sequence[Plane], step_xyz_mm: Vector) -> None:
-    origins = np.stack([plane.origin_xyz_mm for plane in planes])
-    normal = planes[0].normal_xyz
-    off = origins - origins[0] - np.arange(len(planes))[:, None] * step_xyz_mm
-    off_along = off @ normal
-    off_across = np.linalg.norm(off - off_along[:, None] * normal, axis=1)
-    distances = np.diff(origins @ normal)
-    usual = float(np.median(distances))
-    if np.abs(off_along).max() > min(POSITION_TOLERANCE_MM, 0.1 * usual):
-        k = int(np.abs(distances - usual).argmax())
-        raise IncompleteSeriesError(
-            f"{planes[k].item.path} and {planes[k + 1].item.path.name} lie {distances[k]:.3f} mm apart "
-            f"(at {origins[k] @ normal:.3f} and {origins[k + 1] @ normal:.3f} mm) where the others lie "
-            f"{usual:.3f} mm apart: slices are missing or irregular; export the whole series again"
-        )
-    if off_across.max() > POSITION_TOLERANCE_MM:
-        path = planes[int(off_across.argmax())].item.path
-        raise GeometryError(
-            f"{path}: lies {off_across.max():.2f} mm sideways of its place in the stack; the slices are no "
-            "regular grid (ImagePositionPatient): export the series again"
-        )
+def _directions(item: Slice) -> tuple[Vector, Vector]:
+    values = numbers(item, "ImageOrientationPatient", 6, kind=GeometryError)
+    directions = np.array(values).reshape(2, 3)
+    lengths = np.linalg.norm(directions, axis=1)
+    found = f"{item.name}: the directions in ImageOrientationPatient, {', '.join(f'{v:g}' for v in values)},"
+    if np.abs(lengths - 1).max() > ORTHOGONALITY_TOLERANCE:
+        raise GeometryError(f"{found} are no unit vectors; export the series again")
+    if abs(directions[0] @ directions[1]) > ORTHOGONALITY_TOLERANCE:
+        raise GeometryError(f"{found} are not at right angles; export the series again")
+    return directions[0] / lengths[0], directions[1] / lengths[1]
 
 
-def _check_tilt(first: Plane, step_xyz_mm: Vector) -> None:
-    sine = float(np.linalg.norm(np.cross(step_xyz_mm / np.linalg.norm(step_xyz_mm), first.normal_xyz)))
-    if sine > ORTHOGONALITY_TOLERANCE:
-        angle = np.degrees(np.arcsin(min(sine, 1.0)))
-        raise GeometryError(
-            f"{first.item.path.parent}: the slices are sheared by {angle:.1f}° "
-            "(gantry tilt); resample the series onto a regular grid first"
-        )
+def _usual(planes: Sequence[Plane]) -> Plane:
+    """Return a plane that lies as most of them do."""
+    kinds = [_kind(plane) for plane in planes]
+    return planes[kinds.index(Counter(kinds).most_common(1)[0][0])]
 
 
-def _refuse_difference(first: Plane, other: Plane, keyword: str) -> None:
+def _kind(plane: Plane) -> tuple[float, ...]:
+    directions = np.concatenate([plane.along_row_xyz, plane.along_column_xyz])
+    return (*(float(v) for v in np.round(directions, 3)), *plane.spacing_yx_mm)
+
+
+def _refuse_difference(usual: Plane, other: Plane, keyword: str) -> None:
+    found, expected = (
+        ", ".join(f"{v:g}" for v in numbers(plane.item, keyword, 6 if "Orientation" in keyword else 2))
+        for plane in (other, usual)
+    )
     raise GeometryError(
-        f"{other.item.path}: its {keyword} differs from that of {first.item.path.name}; the images make "
-        "no one volume: leave one series in the folder"
+        f"{other.item.name}: its {keyword} ({found}) differs from that of {usual.item.short_name} "
+        f"({expected}) and most others; the images make no one volume: take out what does not belong"
     )
