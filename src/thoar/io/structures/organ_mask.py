@@ -1,11 +1,13 @@
 """One organ as the writers of RTSTRUCT and DICOM-SEG take it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Float
 
 from thoar.core.box import Box
+from thoar.core.errors import GeometryError
 from thoar.core.labels import Organ
 
 
@@ -34,6 +36,18 @@ class OrganMask:
     def mask(self) -> Bool[np.ndarray, "z y x"]:
         """The organ's mask inside the box: probability at least 0.5."""
         return self.probability >= 0.5  # noqa: PLR2004 (what a mask is)
+
+
+def check_inside(organs: Sequence[OrganMask], shape_zyx: tuple[int, int, int]) -> None:
+    """Refuse an organ whose box reaches beyond the slices.
+
+    Raises:
+        GeometryError: naming the organ.
+    """
+    whole = Box.of_shape(shape_zyx)
+    for organ in organs:
+        if not whole.contains(organ.box_zyx):
+            raise GeometryError(f"{organ.organ.name}: {organ.box_zyx} reaches beyond the series, {whole}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
