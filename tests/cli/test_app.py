@@ -66,6 +66,14 @@ def test_a_foreseen_error_is_one_line_and_its_own_exit_code(
     assert err.count("\n") == 1
 
 
+def test_a_table_in_an_error_keeps_its_rows(
+    raising: Callable[[BaseException], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    raising(errors.InputError("holds 2 series;\npick one\n  UID   images\n  1.2.3     40"))
+    assert run("info") == 3
+    assert capsys.readouterr().err == "error: holds 2 series; pick one\n  UID   images\n  1.2.3     40\n"
+
+
 def test_every_class_of_error_has_an_exit_code_tested_above() -> None:
     assert sorted(errors.EXIT_CODES.values()) == [2, 3, 4, 5, 6, 7, 8]
 
@@ -163,7 +171,18 @@ def test_every_command_is_a_function_or_program_named_like_its_module() -> None:
         assert isinstance(command, typer.Typer) or command.__name__ == name
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["info"], ["info", "--json"], ["nonsense"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--help"],
+        ["segment", "--help"],
+        ["convert", "--help"],
+        ["--version"],
+        ["info"],
+        ["info", "--json"],
+        ["nonsense"],
+    ],
+)
 def test_neither_torch_nor_numpy_is_imported_before_a_command_needs_it(arguments: list[str]) -> None:
     program = (
         "import sys\n"

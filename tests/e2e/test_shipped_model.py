@@ -13,15 +13,14 @@ import pytest
 from thoar.core.errors import InputError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
-from thoar.core.random import rng_for
 from thoar.core.volume import Volume, to_canonical
 from thoar.inference.bundle import CARD, read_bundle
 from thoar.inference.segmentation import Segmentation
 from thoar.inference.shipped import find_model, shipped_models
 from thoar.io.formats import read_labels, read_volume, write_volume
-from thoar.phantoms.synthesis import draw_case, make_case
-from thoar.pipeline.case import Request, load_segmenter, segment_case
+from thoar.pipeline.case import segment_case
 from thoar.pipeline.inputs import InputCase
+from thoar.pipeline.request import Request, load_segmenter
 
 TRAINED_ON = {"LIDC-IDRI-0001", "totalsegmentator-s0327", "totalsegmentator-s0328"}
 
@@ -29,12 +28,6 @@ TRAINED_ON = {"LIDC-IDRI-0001", "totalsegmentator-s0327", "totalsegmentator-s032
 def thoar(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     program = [sys.executable, "-m", "thoar", *map(str, arguments)]
     return subprocess.run(program, capture_output=True, text=True, timeout=300, check=False)
-
-
-@pytest.fixture(scope="module")
-def chest() -> Volume:
-    parameters = draw_case(rng_for(5, "thorax", 0), "thorax")
-    return make_case("thorax", parameters, spacing_zyx_mm=(5.0, 3.0, 3.0))[0]
 
 
 @pytest.fixture(scope="module")

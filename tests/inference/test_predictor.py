@@ -311,7 +311,7 @@ def test_where_organs_overlap_the_label_map_has_the_more_probable(hand_made, mak
     assert set(np.unique(labels[10:20, 40:60, 40:50])) == {2}
     assert set(np.unique(labels[10:20, 40:60, 50:60])) == {4}
     assert found.mask("heart").sum() == found.mask("aorta").sum() == 4000
-    assert found.overlaps_ml() == {"heart+aorta": pytest.approx(4000 * 0.012)}
+    assert found.overlaps_ml() == {("heart", "aorta"): pytest.approx(4000 * 0.012)}
 
 
 def test_the_coarse_masks_lie_where_the_organs_are(hand_made, phantom) -> None:

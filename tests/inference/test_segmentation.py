@@ -95,7 +95,7 @@ def test_the_higher_probability_wins_where_organs_overlap() -> None:
         assert (labels == 1).sum() == LEFT.voxels - (winner == 2) * COMMON.voxels
         assert (labels == 2).sum() == RIGHT.voxels - (winner == 1) * COMMON.voxels
         assert found.mask("a").sum() == LEFT.voxels
-        assert found.overlaps_ml() == {"a+b": pytest.approx(COMMON.voxels * VOXEL_ML)}
+        assert found.overlaps_ml() == {("a", "b"): pytest.approx(COMMON.voxels * VOXEL_ML)}
 
 
 def test_the_highest_of_three_wins_in_any_order() -> None:
@@ -128,3 +128,16 @@ def test_ids_beyond_a_byte_are_kept() -> None:
 def test_an_organ_that_was_not_asked_for_is_refused_by_name() -> None:
     with pytest.raises(LabelError, match="'liver' was not segmented here; there are a"):
         segmentation(result("a", 1)).organ("liver")
+
+
+def test_a_heart_to_the_right_of_the_trachea_seems_mirrored() -> None:
+    on_the_left, on_the_right = box(1, 1, 6, 4, 4, 9), box(1, 1, 1, 4, 4, 4)
+    assert segmentation(result("heart", 1, on_the_right), result("trachea", 2, on_the_left)).seems_mirrored
+    assert not segmentation(
+        result("heart", 1, on_the_left), result("trachea", 2, on_the_right)
+    ).seems_mirrored
+
+
+def test_nothing_seems_mirrored_where_heart_or_trachea_is_not_found() -> None:
+    assert not segmentation(result("heart", 1, LEFT), result("trachea", 2)).seems_mirrored
+    assert not segmentation(result("heart", 1, LEFT)).seems_mirrored

@@ -1,15 +1,13 @@
 """A small real model on disk, never trained, and small scans of a body of water with blocks in it."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pydicom
 import pytest
 import torch
-from pydicom.dataset import FileMetaDataset
-from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian, generate_uid
 
 from thoar.core.configuration import Block, Configuration, Localisation, Network, Preparation
 from thoar.core.geometry import Geometry
@@ -19,7 +17,8 @@ from thoar.inference.bundle import write_bundle
 from thoar.inference.localisation import uncalibrated
 from thoar.io.formats import write_volume
 from thoar.network.network import build_network
-from thoar.pipeline.case import Request, Segmenter, load_segmenter
+from thoar.pipeline.outputs import WriteOptions
+from thoar.pipeline.request import Request, Segmenter, load_segmenter
 
 SETTINGS = Configuration(
     name="untrained",
@@ -60,7 +59,9 @@ def segmenter(model: Path) -> Callable[..., Segmenter]:
     """Load that model with what else is wanted."""
 
     def load(**wanted: Any) -> Segmenter:
-        return load_segmenter(Request(model=model, device="cpu", **wanted))
+        written = {field.name for field in dataclasses.fields(WriteOptions)}
+        writing = WriteOptions(**{name: wanted.pop(name) for name in written & wanted.keys()})
+        return load_segmenter(Request(model=model, device="cpu", writing=writing, **wanted))
 
     return load
 
@@ -96,29 +97,11 @@ def write_scan() -> Callable[..., Path]:
 
 
 @pytest.fixture
-def write_series(tmp_path: Path) -> Callable[..., Path]:
-    """Write a scan as a DICOM folder and return it."""
+def write_scan_series(write_series: Callable[..., Path], tmp_path: Path) -> Callable[..., Path]:
+    """Write such a scan as a DICOM folder and return it; ``edit(ds, k)`` changes slice k."""
 
-    def write(folder: Path) -> Path:
-        folder.mkdir(parents=True)
-        volume, (study, series, frame) = make_scan(), (generate_uid() for _ in range(3))
-        for k, plane in enumerate(volume.voxels):
-            ds = pydicom.Dataset()
-            ds.file_meta = FileMetaDataset()
-            ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-            ds.file_meta.MediaStorageSOPClassUID = ds.SOPClassUID = CTImageStorage
-            ds.file_meta.MediaStorageSOPInstanceUID = ds.SOPInstanceUID = generate_uid()
-            ds.StudyInstanceUID, ds.SeriesInstanceUID, ds.FrameOfReferenceUID = study, series, frame
-            ds.Modality, ds.PatientID, ds.PatientName = "CT", "P-17", "Doe^Jane"
-            ds.ImagePositionPatient = list(volume.geometry.position_xyz_mm((k, 0, 0)))
-            ds.ImageOrientationPatient = [1, 0, 0, 0, 1, 0]
-            ds.PixelSpacing, ds.SliceThickness = [2.0, 2.0], 3.0
-            ds.Rows, ds.Columns = plane.shape
-            ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
-            ds.BitsAllocated, ds.BitsStored, ds.HighBit, ds.PixelRepresentation = 16, 16, 15, 1
-            ds.RescaleSlope, ds.RescaleIntercept, ds.RescaleType = 1, 0, "HU"
-            ds.PixelData = plane.astype("<i2").tobytes()
-            ds.save_as(folder / f"{k:03}.dcm", enforce_file_format=True)
-        return folder
+    def write(folder: Path, **wanted: Any) -> Path:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return write_series(make_scan(), name=str(folder.relative_to(tmp_path)), **wanted)
 
     return write

@@ -15,6 +15,7 @@ from PIL import Image
 
 from thoar.core.box import Box
 from thoar.core.errors import (
+    ConfigError,
     InputError,
     LabelError,
     ModelError,
@@ -23,14 +24,19 @@ from thoar.core.errors import (
     UsageError,
 )
 from thoar.core.labels import SEGTHOR
+from thoar.datasets.scans import Scan
 from thoar.inference.bundle import MANIFEST
+from thoar.inference.predictor import Predictor
 from thoar.io.formats import read_labels, read_volume
 from thoar.pictures import png as png_module
 from thoar.pipeline import case as case_module
+from thoar.pipeline import folder as folder_module
 from thoar.pipeline import outputs as outputs_module
-from thoar.pipeline.case import Request, load_segmenter, segment_case, segment_cases
+from thoar.pipeline.case import segment_case, segment_cases
 from thoar.pipeline.inputs import InputCase, find_cases
+from thoar.pipeline.outputs import WriteOptions
 from thoar.pipeline.record import RunRecord
+from thoar.pipeline.request import Request, load_segmenter
 
 Load = Callable[..., Any]
 
@@ -89,9 +95,10 @@ def test_the_record_holds_all_that_a_result_depends_on(
     record = json.loads((tmp_path / "out" / "run.json").read_bytes())
     assert set(record) == {
         "schema", "case_id", "versions", "device", "threads", "input", "model", "organs_requested",
-        "organs", "overlaps_ml", "short_scan", "preparation", "seconds", "outputs", "warnings",
+        "organs", "overlaps_ml", "short_scan", "seems_mirrored", "preparation", "seconds", "structures",
+        "outputs", "warnings",
     }  # fmt: skip
-    assert record["schema"] == "thoar.run/1"
+    assert record["schema"] == "thoar.run/2"
     assert record["case_id"] == "patient"
     assert record["device"] == "cpu"
     assert record["threads"] == 1
@@ -100,6 +107,8 @@ def test_the_record_holds_all_that_a_result_depends_on(
         "sha256": hashlib.sha256(patient.path.read_bytes()).hexdigest(),
         "shape_zyx": [20, 44, 56],
         "spacing_zyx_mm": pytest.approx([3.0, 2.0, 2.0]),
+        "slices": None,
+        "rectified": False,
     }
     assert record["model"]["manifest_sha256"] == hashlib.sha256((model / MANIFEST).read_bytes()).hexdigest()
     assert record["model"]["configuration"]["network"]["stem_channels"] == 2
@@ -128,6 +137,14 @@ def test_volumes_of_the_record_are_those_of_each_organ_s_own_mask(
     load = segmenter(probabilities=True)
     record = segment_case(load, patient, tmp_path / "out")
     assert record.overlaps_ml
+    much = {
+        pair
+        for pair, shared_ml in record.overlaps_ml.items()
+        if shared_ml > 0.05 * min(record.organs[name].volume_ml for name in pair.split("+"))
+    }
+    assert much
+    said = {" ".join(line.split(" ")[:3]) for line in record.warnings if " share " in line}
+    assert said == {" and ".join(pair.split("+")) for pair in much}
     for name, organ in record.organs.items():
         probability = read_volume(tmp_path / "out" / f"probability_{name}.nii.gz").voxels
         assert organ.volume_ml == pytest.approx((probability >= 0.5).sum() * 0.012, abs=1e-3)
@@ -178,9 +195,9 @@ def test_the_same_command_gives_the_same_bytes(tmp_path: Path, patient: InputCas
 
 
 def test_a_dicom_folder_is_segmented_and_left_as_it_was(
-    tmp_path: Path, write_series, segmenter: Load, scan
+    tmp_path: Path, write_scan_series, segmenter: Load, scan
 ) -> None:
-    folder = write_series(tmp_path / "series")
+    folder = write_scan_series(tmp_path / "series")
     before = snapshot(folder)
     (case,) = find_cases(folder)
     record = segment_case(segmenter(), case, tmp_path / "out")
@@ -188,12 +205,13 @@ def test_a_dicom_folder_is_segmented_and_left_as_it_was(
     labels = read_labels(tmp_path / "out" / "segmentation.nii.gz", SEGTHOR)
     assert labels.geometry.same_grid(scan.geometry)
     assert record.case_id == record.input.name == "series"
-    for text in ("Doe", "Jane", "P-17"):
+    assert (record.input.slices, record.input.rectified) == (20, False)
+    for text in ("Nobody", "At all"):
         assert text not in (tmp_path / "out" / "run.json").read_text()
 
 
-def test_results_do_not_go_into_a_dicom_folder(tmp_path: Path, write_series, segmenter: Load) -> None:
-    folder = write_series(tmp_path / "series")
+def test_results_do_not_go_into_a_dicom_folder(tmp_path: Path, write_scan_series, segmenter: Load) -> None:
+    folder = write_scan_series(tmp_path / "series")
     before = snapshot(folder)
     (case,) = find_cases(folder)
     for out in (folder, folder / "out", folder / ".." / "series" / "a" / "b"):
@@ -287,9 +305,9 @@ def full_disk(*_: Any, **__: Any) -> None:
         (outputs_module, "write_labels"),
         (outputs_module, "write_volume"),
         (png_module, "write_png"),
-        (case_module, "_write_json"),
+        (case_module, "write_json"),
         (case_module, "digest_of"),
-        (case_module.tempfile, "mkdtemp"),
+        (folder_module.tempfile, "mkdtemp"),
     ],
 )
 @pytest.mark.parametrize("overwrite", [False, True])
@@ -314,8 +332,11 @@ def test_a_folder_that_cannot_be_written_is_a_typed_error(
     tmp_path: Path, patient: InputCase, segmenter: Load
 ) -> None:
     (tmp_path / "file").write_text("no folder")
-    with pytest.raises(InputError, match="cannot be written"):
+    with pytest.raises(UsageError, match="file: is a file; give a folder"):
         segment_case(segmenter(), patient, tmp_path / "file" / "out")
+    for out in (tmp_path / "file", tmp_path / "file" / "out"):
+        with pytest.raises(UsageError, match="file: is a file; give a folder"):
+            segment_cases(segmenter(), [patient], out)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
@@ -325,7 +346,7 @@ def test_a_folder_that_may_not_be_written_is_no_matter_of_room(
     def forbidden(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(case_module.tempfile, "mkdtemp", forbidden)
+    monkeypatch.setattr(folder_module.tempfile, "mkdtemp", forbidden)
     with pytest.raises(InputError, match=f"{tmp_path / 'out'}: {os.strerror(number)}; check the path"):
         segment_case(segmenter(), patient, tmp_path / "out")
 
@@ -386,7 +407,7 @@ def test_a_scan_without_a_patient_is_named_and_leaves_nothing(
     path = write_scan(tmp_path / "air.nii.gz")
     volume = read_volume(path)
     volume.voxels[:] = -1000
-    monkeypatch.setattr(case_module, "read_volume", lambda _: volume)
+    monkeypatch.setattr(case_module, "read_scan", lambda *_: Scan(volume=volume))
     with pytest.raises(InputError, match=f"{path}: no body found"):
         segment_case(segmenter(), InputCase(id="air", path=path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -395,10 +416,10 @@ def test_a_scan_without_a_patient_is_named_and_leaves_nothing(
 def test_a_scan_too_large_to_read_is_a_matter_of_memory(
     tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch
 ) -> None:
-    def too_large(_: Path) -> None:
+    def too_large(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(case_module, "read_volume", too_large)
+    monkeypatch.setattr(case_module, "read_scan", too_large)
     with pytest.raises(ResourceError, match=str(patient.path)):
         segment_case(segmenter(), patient, tmp_path / "out")
 
@@ -429,12 +450,12 @@ def test_organs_not_found_are_reported_and_not_drawn(
 def test_what_the_reader_warns_of_stands_in_the_record(
     tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch
 ) -> None:
-    def doubtful(path: Path) -> Any:
+    def doubtful(path: Path, _: Any) -> Any:
         logging.getLogger("thoar.io.somewhere").warning("%s: its header is dubious", path.name)
         logging.getLogger("elsewhere").warning("nothing of ours")
-        return read_volume(path)
+        return Scan(volume=read_volume(path))
 
-    monkeypatch.setattr(case_module, "read_volume", doubtful)
+    monkeypatch.setattr(case_module, "read_scan", doubtful)
     record = segment_case(segmenter(), patient, tmp_path / "out")
     assert [line for line in record.warnings if "dubious" in line] == [
         "patient.nii.gz: its header is dubious"
@@ -471,8 +492,7 @@ def test_a_scan_without_any_organ_still_gives_all_files(
 
 def test_what_can_be_checked_is_checked_before_any_scan_is_read(model: Path, tmp_path: Path) -> None:
     for error, request in (
-        (UsageError, Request(model=model, formats=("rtstruct",))),
-        (UsageError, Request(model=model, formats=())),
+        (ConfigError, Request(model=model, writing=WriteOptions(names={"hart": "Heart"}))),
         (UsageError, Request(model=model, device="abacus")),
         (LabelError, Request(model=model, organs=("liver",))),
         (LabelError, Request(model=model, organs=())),
@@ -562,12 +582,12 @@ def test_a_case_that_fails_unforeseen_does_not_stop_the_others(
     kind: str,
     said: str,
 ) -> None:
-    def read(path: Path) -> Any:
+    def read(path: Path, _: Any) -> Any:
         if path.name == "b.nii.gz":
             raise trouble
-        return read_volume(path)
+        return Scan(volume=read_volume(path))
 
-    monkeypatch.setattr(case_module, "read_volume", read)
+    monkeypatch.setattr(case_module, "read_scan", read)
     with pytest.raises(PartialFailureError, match="1 of 4"):
         segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
     lines = json.loads((tmp_path / "out" / "summary.json").read_bytes())
@@ -581,7 +601,7 @@ def test_running_out_of_memory_while_predicting_does_not_stop_the_others(
     tmp_path: Path, folder_of_scans: Path, segmenter: Load, monkeypatch, caplog
 ) -> None:
     (folder_of_scans / "b.nii.gz").unlink()
-    predict, calls = case_module.Predictor.predict, []
+    predict, calls = Predictor.predict, []
 
     def short_of_memory(*given: Any, **wanted: Any) -> Any:
         calls.append(1)
@@ -589,7 +609,7 @@ def test_running_out_of_memory_while_predicting_does_not_stop_the_others(
             raise MemoryError
         return predict(*given, **wanted)
 
-    monkeypatch.setattr(case_module.Predictor, "predict", short_of_memory)
+    monkeypatch.setattr(Predictor, "predict", short_of_memory)
     with pytest.raises(PartialFailureError, match="1 of 3"):
         segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
     lines = json.loads((tmp_path / "out" / "summary.json").read_bytes())
@@ -606,11 +626,11 @@ def test_a_data_set_is_segmented_without_its_ground_truth(
         write_scan(tmp_path / "data" / name / "GT.nii.gz")
     read: list[str] = []
 
-    def noted(path: Path) -> Any:
+    def noted(path: Path, _: Any) -> Any:
         read.append(path.name)
-        return read_volume(path)
+        return Scan(volume=read_volume(path))
 
-    monkeypatch.setattr(case_module, "read_volume", noted)
+    monkeypatch.setattr(case_module, "read_scan", noted)
     before = snapshot(tmp_path / "data")
     segment_cases(segmenter(), find_cases(tmp_path / "data"), tmp_path / "out")
     assert read == ["Patient_01.nii.gz", "Patient_02.nii.gz"]

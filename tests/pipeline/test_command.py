@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pydicom
 import pytest
 
 from thoar.cli import app
@@ -62,3 +63,50 @@ def test_quiet_silences_progress_and_not_the_result(
     code, out, err = run(*flags)
     assert (code, out) == (0, f"2 cases are in {tmp_path / 'out'}\n")
     assert [line for line in err.splitlines() if line.endswith(": done")] == told
+
+
+def test_options_of_dicom_reach_reader_and_writers(
+    tmp_path: Path, model: Path, write_scan_series, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def tilted(ds: pydicom.Dataset, k: int) -> None:
+        x, y, z = ds.ImagePositionPatient
+        ds.ImagePositionPatient = [x, y + 0.5 * k, z]
+        ds.AcquisitionNumber = 4
+
+    folder = write_scan_series(tmp_path / "series", edit=tilted)
+    (tmp_path / "names.toml").write_text('heart = "Heart AI"')
+    wanted = ["segment", str(folder), "-o", str(tmp_path / "out"), "--model", str(model), "--json"]
+    dicom = [
+        "--formats",
+        "rtstruct",
+        "--names",
+        str(tmp_path / "names.toml"),
+        "--holes",
+        "xor",
+        "--deterministic",
+    ]
+    uid = str(pydicom.dcmread(min(folder.iterdir())).SeriesInstanceUID)
+    reading = ["--select", "AcquisitionNumber=4", "--series", uid[-9:], "--fill-gaps", "1"]
+    with pytest.raises(SystemExit) as left:
+        app.main([*wanted, *dicom, *reading])
+    assert left.value.code == 3
+    assert "--rectify" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as left:
+        app.main([*wanted, *dicom, *reading, "--rectify", "--organs", "heart"])
+    assert left.value.code in (None, 0)
+    record = json.loads(capsys.readouterr().out)
+    assert record["input"]["rectified"]
+    assert set(record["outputs"]) == {"rtstruct.dcm"}
+    ds = pydicom.dcmread(tmp_path / "out" / "rtstruct.dcm")
+    assert [item.ROIName for item in ds.StructureSetROISequence] == ["Heart AI"]
+
+
+def test_dicom_outputs_of_what_is_no_dicom_are_refused_before_the_model_is_loaded(
+    tmp_path: Path, write_scan, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = write_scan(tmp_path / "a.nii.gz")
+    given = ["segment", str(path), "-o", str(tmp_path / "out"), "--formats", "rtstruct", "--model", "no-such"]
+    with pytest.raises(SystemExit) as left:
+        app.main(given)
+    assert left.value.code == 2
+    assert "thoar convert --like" in capsys.readouterr().err

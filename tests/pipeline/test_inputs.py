@@ -29,15 +29,28 @@ def test_a_file_is_one_case_called_by_its_name(tmp_path: Path, name: str) -> Non
 
 
 def test_a_dicom_folder_is_one_case_called_by_its_name(
-    tmp_path: Path, write_series: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, write_scan_series: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    folder = write_series(tmp_path / "study" / "series.1")
+    folder = write_scan_series(tmp_path / "study" / "series.1")
     (case,) = find_cases(folder)
     assert (case.id, case.path) == ("series.1", folder)
     assert is_single(folder)
     assert [case.id for case in find_cases(tmp_path / "study")] == ["study"]
     monkeypatch.chdir(folder)
     assert [case.id for case in find_cases(Path())] == ["series.1"]
+
+
+@pytest.mark.parametrize(
+    ("name", "case_id"),
+    [("a.b.zip", "a.b"), ("a.ZIP", "a"), ("a.b.dcm", "a.b"), ("1.2.840", "1.2.840"), ("IM01", "IM01")],
+)
+def test_a_dicom_file_or_archive_is_one_case_called_by_its_name(
+    tmp_path: Path, name: str, case_id: str
+) -> None:
+    path = empty_files(tmp_path, name) / name
+    (case,) = find_cases(path)
+    assert (case.id, case.path) == (case_id, path)
+    assert is_single(path)
 
 
 def test_every_volume_of_a_folder_is_a_case(tmp_path: Path) -> None:
@@ -79,9 +92,9 @@ def test_a_manifest_says_what_the_cases_are(tmp_path: Path) -> None:
 
 
 def test_a_manifest_stands_above_dicom_in_the_same_folder(
-    tmp_path: Path, write_series: Callable[..., Path]
+    tmp_path: Path, write_scan_series: Callable[..., Path]
 ) -> None:
-    write_series(tmp_path / "images")
+    write_scan_series(tmp_path / "images")
     (tmp_path / "dataset.toml").write_text('[[cases]]\nid = "one"\nimage = "images"\n')
     assert found(tmp_path) == [("one", "images")]
     assert not is_single(tmp_path)

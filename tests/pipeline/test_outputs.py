@@ -1,17 +1,20 @@
+from pathlib import Path
+
 import pytest
 
 from thoar.core.errors import UsageError
-from thoar.pipeline.outputs import check_formats, is_result
+from thoar.pipeline.outputs import WriteOptions, is_result
 
 
-def test_formats_are_taken_once_each() -> None:
-    assert check_formats(("png", "nifti", "png")) == ("png", "nifti")
-
-
-@pytest.mark.parametrize("names", [(), ("nifti", "rtstruct"), ("NIFTI",), ("",)])
+@pytest.mark.parametrize("names", [(), ("nifti", "rtdose"), ("NIFTI",), ("",)])
 def test_unknown_formats_are_refused_and_the_known_named(names: tuple[str, ...]) -> None:
-    with pytest.raises(UsageError, match="nifti, nrrd, mha, safetensors, png"):
-        check_formats(names)
+    with pytest.raises(UsageError, match="nifti, nrrd, mha, safetensors, rtstruct, dicom-seg, png"):
+        WriteOptions(formats=names)
+
+
+def test_only_an_rtstruct_can_be_appended_to(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--append-to"):
+        WriteOptions(formats=("nifti", "dicom-seg"), append_to=tmp_path / "rtstruct.dcm")
 
 
 @pytest.mark.parametrize(
@@ -21,6 +24,10 @@ def test_unknown_formats_are_refused_and_the_known_named(names: tuple[str, ...])
         ("coarse.mha", True),
         ("probability_left lung.nrrd", True),
         ("overview.png", True),
+        ("rtstruct.dcm", True),
+        ("segmentation.dcm", True),
+        ("probabilities.dcm", True),
+        ("0001.dcm", False),
         ("probability_/../../precious.nrrd", False),
         ("patient.nii.gz", False),
         ("segmentation.nii.gz.bak", False),

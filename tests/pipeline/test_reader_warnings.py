@@ -18,14 +18,14 @@ LOG = logging.getLogger("thoar.io.somewhere")
     ],
 )
 def test_only_the_name_of_the_input_is_kept(path: str, file: str, kept: str) -> None:
-    with warnings_about(Path(path)) as said:
+    with warnings_about({Path(path): Path(path).name}) as said:
         LOG.warning("%s: off by %.1f", Path(file), 0.5)
     assert said == [f"{kept}: off by 0.5"]
 
 
 def test_only_warnings_of_this_thread_and_this_time_are_kept() -> None:
     LOG.warning("before")
-    with warnings_about(Path("a.nii")) as said:
+    with warnings_about({Path("a.nii"): "a.nii"}) as said:
         other = threading.Thread(target=lambda: LOG.warning("another scan"))
         other.start()
         other.join()

@@ -15,7 +15,7 @@ import typer
 from thoar.core.errors import EXIT_BUG, EXIT_SIGNALLED, ResourceError, ThoarError, exit_code_of, foreseen
 from thoar.core.versions import version_of
 
-COMMANDS = ("segment", "train", "evaluate", "phantom", "sample", "model", "info")
+COMMANDS = ("segment", "convert", "train", "evaluate", "dataset", "phantom", "sample", "model", "info")
 """In the order of ``thoar --help``. Each is a module here with a function or sub-application of its name."""
 
 ANYWHERE = ("--quiet", "--verbose")
@@ -89,10 +89,15 @@ def _program(
 
 
 def _set_up_logging(level: int) -> None:
-    """Send thoar's messages to stderr, other libraries' only from warnings on: they may name patients."""
+    """Send thoar's messages to stderr, other libraries' only from warnings on, and none of pydicom's.
+
+    Those quote attributes, which may be personal; what matters of them is said by thoar in its own words.
+    """
     template = "%(message)s" if level > logging.DEBUG else "%(asctime)s %(name)s: %(message)s"
     logging.basicConfig(level=logging.WARNING, format=template, stream=sys.stderr, force=True)
     logging.getLogger("thoar").setLevel(level)
+    for library in ("pydicom", "highdicom"):
+        logging.getLogger(library).setLevel(logging.CRITICAL)
 
 
 def _program_options_first(arguments: Sequence[str]) -> list[str]:
@@ -102,9 +107,15 @@ def _program_options_first(arguments: Sequence[str]) -> list[str]:
     return [*first, *(a for a in arguments[:end] if a not in ANYWHERE), *arguments[end:]]
 
 
+def _printable(error: ThoarError) -> str:
+    """Return a message as one line, but for the rows of a table after it, which begin with two spaces."""
+    said, *rows = str(error).split("\n  ")
+    return "\n  ".join([" ".join(said.split()), *rows])
+
+
 def _leave(error: Exception) -> NoReturn:
     if isinstance(error, ThoarError):
-        typer.echo(f"error: {' '.join(str(error).split())}", err=True)
+        typer.echo(f"error: {_printable(error)}", err=True)
         sys.exit(exit_code_of(error))
     traceback.print_exception(error)
     typer.echo(

@@ -1,7 +1,6 @@
 """What ``thoar phantom`` makes cases of: a sample's scan, a label map with its table, or nothing at all."""
 
 import logging
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,9 +9,6 @@ if TYPE_CHECKING:
     from thoar.phantoms.synthesis import Source
 
 _log = logging.getLogger(__name__)
-
-HIGHEST_ID = 65535
-"""Of a label map's structures."""
 
 
 def read_source(
@@ -36,6 +32,7 @@ def _ready_scan(folder: Path) -> "Source":
     import numpy as np
 
     from thoar.core.errors import InputError, LabelError
+    from thoar.datasets.structure_table import read_structure_table
     from thoar.io.formats import read_integers, read_volume
     from thoar.phantoms.copies.labelled_scan import ready_scan
 
@@ -47,7 +44,7 @@ def _ready_scan(folder: Path) -> "Source":
     scan, named = read_volume(image), read_integers(labels)
     _refuse_other_grid(scan, named, labels)
     try:
-        return ready_scan(scan, np.asarray(named.voxels), ids=read_table(table))
+        return ready_scan(scan, np.asarray(named.voxels), ids=read_structure_table(table))
     except LabelError as error:
         raise LabelError(f"{labels}: {error}") from error
 
@@ -64,10 +61,11 @@ def _ready_map(path: Path, table: Path, ct: Path | None) -> "Source":
     import numpy as np
 
     from thoar.core.errors import LabelError
+    from thoar.datasets.structure_table import read_structure_table
     from thoar.io.formats import read_integers, read_volume
     from thoar.phantoms.label_map.body import ready_label_map
 
-    ids, named = read_table(table), read_integers(path)
+    ids, named = read_structure_table(table), read_integers(path)
     strange = sorted({int(n) for n in np.unique(named.voxels)} - {0, *ids.values()})
     if strange:
         _log.warning("%s: %s does not name the ids %s; they count as unlabelled", path, table.name, strange)
@@ -85,28 +83,3 @@ def _refuse_other_grid(scan: "Volume", named: "Volume", path: Path) -> None:
 
     if not scan.geometry.same_grid(named.geometry):
         raise GeometryError(f"{path}: does not lie on the scan's grid; resample it onto that first")
-
-
-def read_table(path: Path) -> Mapping[str, int]:
-    """Read a CSV table of structures: each name's id in a label map.
-
-    Raises:
-        InputError: if it is absent, empty, lacks a column, or an id is no whole number from 0 to 65535.
-    """
-    import csv
-
-    from thoar.core.errors import InputError
-
-    if not path.is_file():
-        raise InputError(f"{path} is absent; name a CSV file with the columns structure and id")
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as lines:
-            ids = {row["structure"]: int(row["id"]) for row in csv.DictReader(lines)}
-    except (KeyError, TypeError, ValueError) as error:
-        raise InputError(f"{path}: needs the columns structure and id (a whole number): {error}") from error
-    if not ids:
-        raise InputError(f"{path}: names no structure; it needs a line for each, with structure and id")
-    strange = sorted({number for number in ids.values() if not 0 <= number <= HIGHEST_ID})
-    if strange:
-        raise InputError(f"{path}: has the ids {strange}; a label map's lie in 0..{HIGHEST_ID}")
-    return ids

@@ -11,7 +11,7 @@ from jaxtyping import Bool, Float16, Float32
 
 from thoar.core.box import Box
 from thoar.core.errors import LabelError
-from thoar.core.geometry import Geometry
+from thoar.core.geometry import Geometry, Vector3
 from thoar.core.labels import LabelSet, Organ
 from thoar.core.volume import LabelVolume, Volume
 from thoar.imaging.prepare import PreparationReport
@@ -176,16 +176,35 @@ class Segmentation:
         mine, theirs = _part(result, result.probability, common), _part(earlier, earlier.probability, common)
         _part(result, taken, common)[theirs >= mine] = False
 
-    def overlaps_ml(self) -> dict[str, float]:
-        """Return the volume that two organs' own masks share, by ``a+b``, where there is any."""
-        shared: dict[str, float] = {}
+    @property
+    def seems_mirrored(self) -> bool:
+        """Whether the heart lies to the right of the trachea: a mirrored scan, or a patient who is built so.
+
+        By the centroids of the two masks, where both were found; most hearts' lie centimetres to the left.
+        """
+        found = {result.organ.name: result for result in self.organs if result.mask is not None}
+        if not {"heart", "trachea"} <= set(found):
+            return False
+        heart, trachea = (self._centroid_xyz_mm(found[name]) for name in ("heart", "trachea"))
+        return heart[0] < trachea[0]
+
+    def _centroid_xyz_mm(self, result: OrganSegmentation) -> Vector3:
+        box, mask = result.box_zyx, result.mask
+        if box is None or mask is None:
+            raise ValueError(f"{result.organ.name} was not found")
+        return self.geometry.position_xyz_mm((np.argwhere(mask).mean(axis=0) + box.start_zyx).tolist())
+
+    def overlaps_ml(self) -> dict[tuple[str, str], float]:
+        """Return the volume that two organs' own masks share, by their names, where there is any."""
+        shared: dict[tuple[str, str], float] = {}
         for one, other in combinations(self.organs, 2):
             common = _common(one, other)
             if common is not None:
                 both = _part(one, one.mask, common) & _part(other, other.mask, common)
                 if both.any():
-                    name = f"{one.organ.name}+{other.organ.name}"
-                    shared[name] = float(np.count_nonzero(both)) * one.voxel_volume_ml
+                    shared[one.organ.name, other.organ.name] = (
+                        float(np.count_nonzero(both)) * one.voxel_volume_ml
+                    )
         return shared
 
 

@@ -7,6 +7,8 @@ from thoar.core.errors import InputError
 from thoar.datasets.manifest import MANIFEST, is_dataset, read_dataset
 from thoar.io.formats import VOLUME_SUFFIXES, is_dicom_folder, volume_stem
 
+_DICOM_SUFFIXES = (".zip", ".dcm", ".ima")
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InputCase:
@@ -14,7 +16,7 @@ class InputCase:
 
     Attributes:
         id: names its results.
-        path: a volume file or a DICOM folder.
+        path: a volume file, or a DICOM folder, zip or file.
     """
 
     id: str
@@ -22,7 +24,7 @@ class InputCase:
 
 
 def find_cases(path: Path) -> tuple[InputCase, ...]:
-    """Return the cases of a volume file, a DICOM folder, a data set, or a folder of volumes.
+    """Return the cases of a volume file, a DICOM folder, zip or file, a data set, or a folder of volumes.
 
     A folder with ``dataset.toml`` is a data set; one that holds DICOM is one series; one in SegTHOR's
     layout is a data set; in any other every volume is a case. Files called ``GT*`` are never inputs.
@@ -33,7 +35,7 @@ def find_cases(path: Path) -> tuple[InputCase, ...]:
     if not path.exists():
         raise InputError(f"{path}: no such file or folder")
     if path.is_file():
-        return (InputCase(id=volume_stem(path), path=path),)
+        return (InputCase(id=_stem(path), path=path),)
     if (path / MANIFEST).is_file():
         return _cases_of_dataset(path)
     if is_dicom_folder(path):
@@ -57,6 +59,11 @@ def is_single(path: Path) -> bool:
 
 def _cases_of_dataset(path: Path) -> tuple[InputCase, ...]:
     return tuple(InputCase(id=case.id, path=case.image) for case in read_dataset(path).cases)
+
+
+def _stem(file: Path) -> str:
+    """Return a file's name without the ending of a volume, a zip or a DICOM file."""
+    return file.stem if file.suffix.lower() in _DICOM_SUFFIXES else volume_stem(file)
 
 
 def _is_input(file: Path) -> bool:

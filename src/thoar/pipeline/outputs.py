@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
 
@@ -10,17 +11,69 @@ from jaxtyping import UInt8
 
 from thoar.core.errors import UsageError
 from thoar.core.volume import LabelVolume, Volume
+from thoar.datasets.scans import Scan
 from thoar.inference.segmentation import Segmentation
 from thoar.io.formats import write_labels, write_volume
+from thoar.io.structures.organ_mask import Maker
+from thoar.pipeline.dicom_outputs import (
+    Holes,
+    StructuresRecord,
+    organ_masks,
+    series_of,
+    write_rtstruct,
+    write_segmentation,
+)
 
 LABEL_MAP_SUFFIXES: Mapping[str, str] = MappingProxyType(
     {"nifti": ".nii.gz", "nrrd": ".nrrd", "mha": ".mha", "safetensors": ".safetensors"}
 )
-FORMATS = (*LABEL_MAP_SUFFIXES, "png")
+DICOM_FORMATS = ("rtstruct", "dicom-seg")
+"""Those that need a DICOM series as input."""
+FORMATS = (*LABEL_MAP_SUFFIXES, *DICOM_FORMATS, "png")
 DEFAULT_FORMATS = ("nifti", "png")
 _RESULTS = re.compile(
-    r"(segmentation|coarse|probability_[^/\\]+)\.(nii\.gz|nrrd|mha|safetensors)|overview\.png"
+    r"(segmentation|coarse|probability_[^/\\]+)\.(nii\.gz|nrrd|mha|safetensors)"
+    r"|overview\.png|(rtstruct|segmentation|probabilities)\.dcm"
 )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WriteOptions:
+    """What is written of a case.
+
+    Attributes:
+        formats: of :data:`FORMATS`.
+        coarse: the coarse masks too, as a label map.
+        probabilities: every organ's probability too: as volumes in the first format of label maps, as a
+            fractional DICOM-SEG where DICOM-SEG is asked for.
+        names: per organ, what RTSTRUCT and DICOM-SEG shall call it; its TG-263 name by default.
+        append_to: an RTSTRUCT of the same series, whose structures the new one holds too.
+        holes: how RTSTRUCT shows an organ's holes.
+
+    Raises:
+        UsageError: if a format is unknown or none is named, or ``append_to`` comes without RTSTRUCT.
+    """
+
+    formats: tuple[str, ...] = DEFAULT_FORMATS
+    coarse: bool = False
+    probabilities: bool = False
+    names: Mapping[str, str] = field(default_factory=dict)
+    append_to: Path | None = None
+    holes: Holes = "keyhole"
+
+    def __post_init__(self) -> None:
+        for name in self.formats:
+            if name not in FORMATS:
+                raise UsageError(f"--formats {name}: no such format; there are {', '.join(FORMATS)}")
+        if not self.formats:
+            raise UsageError(f"--formats: name at least one of {', '.join(FORMATS)}")
+        if self.append_to is not None and "rtstruct" not in self.formats:
+            raise UsageError("--append-to goes with --formats rtstruct")
+
+    @property
+    def needs_series(self) -> bool:
+        """Whether a format is asked for that can only be written of a DICOM series."""
+        return any(name in DICOM_FORMATS for name in self.formats)
 
 
 def is_result(name: str) -> bool:
@@ -32,62 +85,69 @@ def is_result(name: str) -> bool:
     return _RESULTS.fullmatch(name) is not None
 
 
-def check_formats(names: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the names without repetition.
-
-    Raises:
-        UsageError: if one is unknown, or none is given.
-    """
-    for name in names:
-        if name not in FORMATS:
-            raise UsageError(f"--formats {name}: no such format; there are {', '.join(FORMATS)}")
-    if not names:
-        raise UsageError(f"--formats: name at least one of {', '.join(FORMATS)}")
-    return tuple(dict.fromkeys(names))
-
-
 def write_outputs(
     folder: Path,
-    volume: Volume,
+    scan: Scan,
     segmentation: Segmentation,
     *,
-    formats: tuple[str, ...],
-    coarse: bool,
-    probabilities: bool,
+    options: WriteOptions,
+    maker: Maker,
     title: str,
-) -> None:
-    """Write a case's results into a folder; every volume is read back and compared as it is written."""
-    writers = dict(
-        _writers(
-            volume, segmentation, formats=formats, coarse=coarse, probabilities=probabilities, title=title
-        )
-    )
+) -> dict[str, StructuresRecord]:
+    """Write a case's results into a folder; every file but pictures is read back and compared.
+
+    Returns:
+        What each RTSTRUCT and DICOM-SEG holds, by the file's name.
+
+    Raises:
+        UsageError: if RTSTRUCT or DICOM-SEG is asked for of a scan that was no DICOM.
+    """
+    writers = dict(_volume_writers(segmentation, options))
+    if "png" in options.formats:
+        writers["overview.png"] = _overview_writer(scan.volume, segmentation, title=title)
     for name, write in writers.items():
         write(folder / name)
+    dicom = _dicom_writers(scan, segmentation, options=options, maker=maker) if options.needs_series else ()
+    return {name: write(folder / name) for name, write in dicom}
 
 
-def _writers(
-    volume: Volume,
-    segmentation: Segmentation,
-    *,
-    formats: tuple[str, ...],
-    coarse: bool,
-    probabilities: bool,
-    title: str,
+def _volume_writers(
+    segmentation: Segmentation, options: WriteOptions
 ) -> Iterator[tuple[str, Callable[[Path], None]]]:
-    suffixes = [LABEL_MAP_SUFFIXES[name] for name in formats if name in LABEL_MAP_SUFFIXES]
+    suffixes = [LABEL_MAP_SUFFIXES[name] for name in options.formats if name in LABEL_MAP_SUFFIXES]
     if suffixes:
         labels = segmentation.label_volume()
         for suffix in suffixes:
             yield f"segmentation{suffix}", lambda path: write_labels(path, labels)
-    if "png" in formats:
-        yield "overview.png", _overview_writer(volume, segmentation, title=title)
     suffix = suffixes[0] if suffixes else ".nii.gz"
-    if coarse:
+    if options.coarse:
         yield f"coarse{suffix}", lambda path: write_labels(path, coarse_label_volume(segmentation))
-    if probabilities:
+    if options.probabilities and (suffixes or "dicom-seg" not in options.formats):
         for name in segmentation.label_set.names:
             yield f"probability_{name}{suffix}", _probability_writer(segmentation, name)
+
+
+def _dicom_writers(
+    scan: Scan, segmentation: Segmentation, *, options: WriteOptions, maker: Maker
+) -> Iterator[tuple[str, Callable[[Path], StructuresRecord]]]:
+    series, organs = series_of(scan), organ_masks(scan, segmentation, names=options.names)
+    if "rtstruct" in options.formats:
+        yield (
+            "rtstruct.dcm",
+            lambda path: write_rtstruct(
+                path, series, organs, maker=maker, append_to=options.append_to, holes=options.holes
+            ),
+        )
+    if "dicom-seg" in options.formats:
+        yield (
+            "segmentation.dcm",
+            lambda path: write_segmentation(path, series, organs, maker=maker, fractional=False),
+        )
+    if "dicom-seg" in options.formats and options.probabilities:
+        yield (
+            "probabilities.dcm",
+            lambda path: write_segmentation(path, series, organs, maker=maker, fractional=True),
+        )
 
 
 def _overview_writer(volume: Volume, segmentation: Segmentation, *, title: str) -> Callable[[Path], None]:

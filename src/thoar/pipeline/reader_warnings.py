@@ -1,23 +1,23 @@
-"""What is said about an input while it is read, for the run record."""
+"""What is said about an input while it is read, or outputs while they are written, for the run record."""
 
 import logging
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 
 @contextmanager
-def warnings_about(path: Path) -> Iterator[list[str]]:
-    """Collect thoar's warnings, so that dubious input is said in the run record too.
+def warnings_about(called: Mapping[Path, str]) -> Iterator[list[str]]:
+    """Collect thoar's warnings, so that what is dubious is said in the run record too.
 
-    Those of other threads, which read other scans, are left out. A run record may be handed on, so the
-    input's path gives way to its name.
+    Those of other threads, which work on other scans, are left out. A run record may be handed on, so paths
+    give way to names.
 
     Args:
-        path: of the input.
+        called: what stands in the place of a path that is read from or written to.
     """
-    collector, ours = _Collector(path), logging.getLogger("thoar")
+    collector, ours = _Collector(called), logging.getLogger("thoar")
     ours.addHandler(collector)
     try:
         yield collector.lines
@@ -28,9 +28,9 @@ def warnings_about(path: Path) -> Iterator[list[str]]:
 class _Collector(logging.Handler):
     """Keeps what the thread that made it logs as a warning."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, called: Mapping[Path, str]) -> None:
         super().__init__(logging.WARNING)
-        self.path, self.thread = path, threading.get_ident()
+        self.called, self.thread = called, threading.get_ident()
         self.lines: list[str] = []
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -38,4 +38,6 @@ class _Collector(logging.Handler):
         if threading.get_ident() != self.thread:
             return
         line = record.getMessage()
-        self.lines.append(line.replace(str(self.path), self.path.name) if self.path.name else line)
+        for path, name in self.called.items():
+            line = line.replace(str(path), name) if path.name else line
+        self.lines.append(line)

@@ -12,13 +12,17 @@ from thoar.core.box import Box, Index3
 from thoar.core.configuration import Configuration
 from thoar.core.geometry import Vector3
 from thoar.core.versions import version_of
+from thoar.datasets.scans import Scan
 from thoar.imaging.prepare import PreparationReport
 from thoar.inference.bundle import MANIFEST, Bundle, Source
 from thoar.inference.segmentation import OrganFlags, OrganSegmentation, Segmentation
 from thoar.io.digest import digest_of
+from thoar.pipeline.dicom_outputs import StructuresRecord
 
-SCHEMA = "thoar.run/1"
-LIBRARIES = ("numpy", "scipy", "torch", "nibabel", "SimpleITK", "pydicom")
+SCHEMA = "thoar.run/2"
+MUCH_OVERLAP = 0.05
+"""Two organs that share more of the smaller one than this are warned of."""
+LIBRARIES = ("numpy", "scipy", "torch", "nibabel", "SimpleITK", "pydicom", "highdicom")
 
 
 class InputRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -28,14 +32,19 @@ class InputRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         name: of the file or folder, without its path.
         sha256: of the file; of several, such as a DICOM folder or a header and its data file, that of their
             digests in order.
-        shape_zyx: in the scan's own axis order.
+        shape_zyx: of the grid that was segmented, in the scan's own axis order.
         spacing_zyx_mm: likewise.
+        slices: of the DICOM series; None where the input was none.
+        rectified: the grid is not the series' slices but what they, tilted or uneven, were resampled onto.
+            Volumes lie on that grid, RTSTRUCT and DICOM-SEG on the slices.
     """
 
     name: str
     sha256: str
     shape_zyx: Index3
     spacing_zyx_mm: Vector3
+    slices: int | None
+    rectified: bool
 
 
 class ModelRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -89,8 +98,10 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         organs: per organ, its result.
         overlaps_ml: volume that two organs' own masks share; the label map gives it to the more probable.
         short_scan: the scan has fewer than twelve coarse slices.
+        seems_mirrored: the heart lies to the right of the trachea.
         preparation: what was done to the scan first.
         seconds: per stage.
+        structures: what each RTSTRUCT and DICOM-SEG holds, by its file's name.
         outputs: SHA-256 per file written beside this record.
         warnings: for a person to read.
     """
@@ -106,19 +117,23 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     organs: dict[str, OrganRecord]
     overlaps_ml: dict[str, float]
     short_scan: bool
+    seems_mirrored: bool
     preparation: PreparationReport
     seconds: dict[str, float]
+    structures: dict[str, StructuresRecord]
     outputs: dict[str, str]
     warnings: tuple[str, ...]
 
 
-def input_record(path: Path, segmentation: Segmentation) -> InputRecord:
+def input_record(path: Path, scan: Scan) -> InputRecord:
     """Return the record of what was read."""
     return InputRecord(
         name=path.name or path.resolve().name,
         sha256=digest_of(path),
-        shape_zyx=segmentation.geometry.shape_zyx,
-        spacing_zyx_mm=segmentation.geometry.spacing_zyx_mm,
+        shape_zyx=scan.volume.geometry.shape_zyx,
+        spacing_zyx_mm=scan.volume.geometry.spacing_zyx_mm,
+        slices=None if scan.series is None else len(scan.series.references),
+        rectified=scan.rectified,
     )
 
 
@@ -142,6 +157,7 @@ def run_record(
     model: ModelRecord,
     device: torch.device,
     seconds: Mapping[str, float],
+    structures: Mapping[str, StructuresRecord],
     outputs: Mapping[str, str],
     warnings: Sequence[str],
 ) -> RunRecord:
@@ -155,10 +171,12 @@ def run_record(
         model=model,
         organs_requested=segmentation.label_set.names,
         organs={result.organ.name: _organ_record(result) for result in segmentation.organs},
-        overlaps_ml=segmentation.overlaps_ml(),
+        overlaps_ml={"+".join(names): shared_ml for names, shared_ml in segmentation.overlaps_ml().items()},
         short_scan=segmentation.short_scan,
+        seems_mirrored=segmentation.seems_mirrored,
         preparation=segmentation.preparation,
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        structures=dict(structures),
         outputs=dict(outputs),
         warnings=tuple(warnings),
     )
@@ -177,9 +195,20 @@ def versions() -> dict[str, str]:
 def warnings_of(segmentation: Segmentation) -> list[str]:
     """Return the flags as sentences."""
     lines = ["the scan is short: context far above and below is missing"] if segmentation.short_scan else []
+    if segmentation.seems_mirrored:
+        lines.append("the heart lies to the right of the trachea: the scan's header may be mirrored")
     for result in segmentation.organs:
         lines += [f"{result.organ.name}: {text}" for text in _sentences(result)]
-    return lines
+    return [*lines, *_much_overlap(segmentation)]
+
+
+def _much_overlap(segmentation: Segmentation) -> list[str]:
+    volume_ml = {result.organ.name: result.volume_ml for result in segmentation.organs}
+    return [
+        f"{one} and {other} share {shared_ml:.1f} mL, of {volume_ml[one]:.1f} and {volume_ml[other]:.1f} mL"
+        for (one, other), shared_ml in segmentation.overlaps_ml().items()
+        if shared_ml > MUCH_OVERLAP * min(volume_ml[one], volume_ml[other])
+    ]
 
 
 def _sentences(result: OrganSegmentation) -> list[str]:

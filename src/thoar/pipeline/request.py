@@ -1,0 +1,101 @@
+"""What is wanted for every case, and the loaded model that does it."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from thoar.core.errors import UsageError
+from thoar.core.versions import version_of
+from thoar.datasets.scans import is_series
+from thoar.inference.bundle import Bundle, read_bundle
+from thoar.inference.predictor import Predictor, choose_device
+from thoar.inference.shipped import DEFAULT_MODEL, find_model
+from thoar.io.dicom.records import PLAIN, ReadOptions
+from thoar.io.structures.organ_mask import Maker
+from thoar.pipeline.inputs import InputCase
+from thoar.pipeline.outputs import WriteOptions
+from thoar.pipeline.record import ModelRecord
+from thoar.pipeline.roi_names import refuse_unknown
+
+_VERSION_DIGITS = 12
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """What is wanted for every case.
+
+    Attributes:
+        model: a shipped name, a bundle or a run.
+        organs: names; None for all.
+        device: see :func:`thoar.inference.predictor.choose_device`.
+        reading: what the reader of DICOM may do.
+        writing: what is written.
+        deterministic: DICOM files, too, are the same bytes whenever input and model are the same.
+        overwrite: results in the output folder may be replaced.
+    """
+
+    model: str | Path = DEFAULT_MODEL
+    organs: tuple[str, ...] | None = None
+    device: str = "auto"
+    reading: ReadOptions = PLAIN
+    writing: WriteOptions = field(default_factory=WriteOptions)
+    deterministic: bool = False
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Segmenter:
+    """A loaded model and what is wanted of it; made by :func:`load_segmenter`."""
+
+    bundle: Bundle
+    predictor: Predictor
+    request: Request
+
+
+def load_segmenter(request: Request) -> Segmenter:
+    """Load the model and check what can be checked before any scan is read.
+
+    Raises:
+        ModelError: if the model is missing or damaged.
+        LabelError: if it does not know an organ.
+        ConfigError: if a name is given to an organ that it does not know.
+        UsageError: for an unknown device.
+    """
+    folder = find_model(request.model, accelerated=choose_device(request.device).type != "cpu")
+    bundle = read_bundle(folder, organs=request.organs)
+    refuse_unknown(request.writing.names, bundle.manifest.label_set.names)
+    return Segmenter(
+        bundle=bundle, predictor=Predictor.from_bundle(bundle, device=request.device), request=request
+    )
+
+
+def check_cases(request: Request, cases: Sequence[InputCase]) -> None:
+    """Refuse formats that the inputs cannot give, before any is read.
+
+    Raises:
+        UsageError: if RTSTRUCT or DICOM-SEG is asked for of what is no DICOM, or one RTSTRUCT is to be
+            appended to for several scans.
+    """
+    if request.writing.append_to is not None and len(cases) > 1:
+        raise UsageError(f"--append-to takes one scan, and these are {len(cases)}")
+    if not request.writing.needs_series:
+        return
+    for case in cases:
+        if not is_series(case.path):
+            raise UsageError(
+                f"{case.path}: is no DICOM series, and the formats rtstruct and dicom-seg lie on one; give "
+                "the series as INPUT, or write --formats nifti and bring that onto its series with: "
+                "thoar convert --like SERIES"
+            )
+
+
+def maker_of(request: Request, model: ModelRecord, *, input_sha256: str) -> Maker:
+    """Return what DICOM files say of who made them."""
+    seed = hashlib.sha256(f"{input_sha256} {model.manifest_sha256}".encode()).hexdigest()
+    return Maker(
+        model=model.name,
+        model_version=model.manifest_sha256[:_VERSION_DIGITS],
+        software_version=version_of("thoar"),
+        uid_seed=seed if request.deterministic else None,
+    )
