@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: venv test test-slow check demo bench
+.PHONY: venv test test-slow check demo bench fuzz proof-dicom
 
 venv: $(READY)
 
@@ -36,3 +36,11 @@ bench: $(READY)
 	test -d runs/bench/sample || $(BIN)/thoar sample runs/bench/sample
 	$(BIN)/python benchmarks/real_scans.py thorax --sample runs/bench/sample --phantoms runs/bench/heldout --short -o runs/bench/real_scans.json
 	$(BIN)/python benchmarks/ablations.py runs/bench/ablations --seeds 0 --set train.coarse_epochs=1 --set train.joint_epochs=1 --set train.cases_per_epoch=3 -o runs/bench
+
+# Spoilt DICOM through every reader; files that show a defect are kept in runs/fuzz.
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python proofs/fuzz_dicom.py --files 100000
+
+# What we promise of DICOM, measured: prints the tables, and writes the page if everything is as promised.
+proof-dicom: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python -m proofs.dicom.report --page docs/explanation/dicom-promise.md
