@@ -127,7 +127,7 @@ def test_one_or_two_slices_are_no_volume(count: int, phantom: Volume, write_seri
     folder = write_series(phantom)
     for k in range(count, 5):
         (folder / f"{99 - k}").unlink()
-    with pytest.raises(IncompleteSeriesError, match=rf"too few slices for a volume, {count} where"):
+    with pytest.raises(IncompleteSeriesError, match=rf"{count} slices? makes? no volume"):
         read_series(folder)
 
 

@@ -147,8 +147,8 @@ def _volume(
     planes = without_doubles(stacked(planes), decode)
     if len(planes) < LEAST_SLICES:
         raise IncompleteSeriesError(
-            f"{path}: too few slices for a volume, {len(planes)} where at least {LEAST_SLICES} are needed; "
-            "give the whole series"
+            f"{path}: {len(planes)} {'slice makes' if len(planes) == 1 else 'slices make'} no volume, "
+            f"at least {LEAST_SLICES} are needed; give the whole series"
         )
     check_one_volume(planes, path)
     rows, columns = (int(numbers(chosen[0], keyword, 1)[0]) for keyword in ("Rows", "Columns"))

@@ -16,7 +16,7 @@ from thoar.core.errors import InputError, LabelError, UnsupportedFormatError
 from thoar.io.dicom.attributes import naming_faults
 from thoar.io.dicom.bounded import BoundedFile
 from thoar.io.dicom.identity import read_identity
-from thoar.io.dicom.parse import check_whole, content_of
+from thoar.io.dicom.parse import check_whole, content_of, read_header
 from thoar.io.dicom.records import Series
 from thoar.io.structures.derived import check_identifiers, date_and_time
 from thoar.io.structures.organ_mask import Maker
@@ -65,6 +65,7 @@ def opened_to_append(path: Path, series: Series, *, maker: Maker, names: Sequenc
 
 
 def _read(path: Path) -> pydicom.Dataset:
+    read_header(path)  # within bounds, all sequences too: what passes may be taken as a whole
     with content_of(path) as content:
         bounded = BoundedFile(content, path, maximum_bytes=_MAXIMUM_BYTES)
         ds = pydicom.dcmread(cast("BinaryIO", bounded), force=True)
