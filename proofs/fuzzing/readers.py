@@ -119,7 +119,7 @@ def _series(path: Path, truth: Series | None, said: _Said) -> Outcome:
     if len(planes) < len(whole.planes):
         return _shortened(series, truth, path.name, said=said)
     off_mm = _off_mm(planes, whole.planes)
-    if off_mm > POSITION_TOLERANCE_MM:
+    if off_mm > _unnoticed_mm(len(planes)):
         return Outcome(kind=ALONE if alone else MOVED, detail=f"by {off_mm:.3f} mm")
     other = [k for k, ref in enumerate(truth.references) if alone or ref.file != path.name]
     before, now = whole.voxels, series.stack.voxels
@@ -139,6 +139,14 @@ def _shortened(series: Series, truth: Series, name: str, *, said: _Said) -> Outc
     if not np.allclose(planes.origins_xyz_mm[kept], series.stack.planes.origins_xyz_mm, rtol=0, atol=1e-6):
         return Outcome(kind=MOVED)
     return Outcome(kind=SHORT_SAID if said.warnings else SHORT, detail="; ".join(said.all))
+
+
+def _unnoticed_mm(slices: int) -> float:
+    """Return how far one slice's stated place may be moved within the tolerance of a regular grid.
+
+    The first or last slice takes the grid along, and then the slice next to it is off, by a little less.
+    """
+    return POSITION_TOLERANCE_MM * (slices - 1) / (slices - 2)
 
 
 def _off_mm(one: SlicePlanes, other: SlicePlanes) -> float:
