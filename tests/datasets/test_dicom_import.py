@@ -282,6 +282,24 @@ def test_faults_of_the_drawing_stand_in_the_report(add_patient: AddPatient, tmp_
     )
 
 
+def test_organ_drawn_on_every_other_slice_is_unknown_and_not_labelled(
+    add_patient: AddPatient, tmp_path: Path
+) -> None:
+    def every_other(ds: Dataset) -> None:
+        heart = ds.ROIContourSequence[0]
+        heart.ContourSequence = heart.ContourSequence[::2]
+
+    add_patient("A", edit=every_other)
+    (record,) = import_dicom(tmp_path / "clinic", tmp_path / "out").report.cases
+    assert read_dataset(tmp_path / "out").cases[0].organs == ("aorta",)
+    assert set(np.unique(labels_of(tmp_path / "out", "case_0000"))) == {0, SEGTHOR.organ("aorta").id}
+    assert [(organ.organ, organ.volume_ml > 0) for organ in record.organs] == [
+        ("heart", False),
+        ("aorta", True),
+    ]
+    assert any("heart is not taken, since" in line for line in record.warnings)
+
+
 def test_tilted_series_is_rectified_where_asked_and_labels_lie_on_its_grid(
     add_patient: AddPatient, tmp_path: Path
 ) -> None:

@@ -23,6 +23,9 @@ from thoar.io.structures.structure_mask import StructureMask
 
 _log = logging.getLogger(__name__)
 
+LARGEST_GAP = 0.25
+"""An organ of which a larger part of the slices is not drawn is unknown in that case, not labelled."""
+
 Drawn = Mapping[str, Sequence[StructureMask]]
 """For each organ, what it is made of."""
 
@@ -72,7 +75,8 @@ def make_case(found: StructureFile, source: Source, *, name: CaseName, out: Path
         files = _series(found, source)
         scan, series = _scan(read_staged(files, source), path.name)
         drawn = _drawn(structures, assignment, series=series)
-        painted = _painted(drawn, scan, series=series, names=source.names)
+        whole = {name: masks for name, masks in drawn.items() if not _is_striped(name, masks, path.name)}
+        painted = _painted(whole, scan, series=series, names=source.names)
         if not any(painted.volumes_ml.values()):
             raise LabelError(f"{path.name}: no organ asked for is drawn on the series ({_all_faults(drawn)})")
         case = _written(painted, scan, name=name, out=out)
@@ -134,6 +138,28 @@ def _drawn(structures: Structures, assignment: Assignment, *, series: Series) ->
     return {organ: [masks[k] for k in parts] for organ, parts in assignment.organs.items()}
 
 
+def _is_striped(organ: str, masks: Sequence[StructureMask], file: str) -> bool:
+    """Say, with a warning, whether so many slices inside an organ bear nothing that it would teach holes."""
+    levels = [
+        mask.box_zyx.start_zyx[0] + np.flatnonzero(mask.mask.any(axis=(1, 2)))
+        for mask in masks
+        if mask.box_zyx is not None and mask.mask is not None
+    ]
+    drawn = np.unique(np.concatenate(levels)) if levels else np.array([], dtype=np.intp)
+    extent = int(drawn[-1] - drawn[0] + 1) if drawn.size else 0
+    if extent - drawn.size <= LARGEST_GAP * extent:
+        return False
+    _log.warning(
+        "%s: %s is not taken, since %d of the %d slices from its first to its last bear no contour; "
+        "interpolate it where it was drawn",
+        file,
+        organ,
+        extent - drawn.size,
+        extent,
+    )
+    return True
+
+
 def _painted(drawn: Drawn, scan: Scan, *, series: Series, names: Names) -> Painted:
     return paint(drawn, scan, series=series, label_set=names.label_set, priority=names.priority)
 
@@ -158,7 +184,7 @@ def _organ_records(
             organ=organ,
             names=tuple(written[k] if is_listed(written[k], organ, names) else BY_PATTERN for k in made_of),
             parts=sum(parts[k] for k in made_of),
-            volume_ml=round(painted.volumes_ml[organ], 3),
+            volume_ml=round(painted.volumes_ml.get(organ, 0.0), 3),
             faults=_faults(drawn[organ]),
         )
         for organ, made_of in assignment.organs.items()

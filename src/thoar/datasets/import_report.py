@@ -23,7 +23,7 @@ class OrganRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         organ: of the label set.
         names: of the structures it was taken from.
         parts: contours or frames that they are made of.
-        volume_ml: of the organ's own mask, on the label map's grid.
+        volume_ml: of the organ's own mask, on the label map's grid; 0 where it was not taken.
         faults: what was odd about the drawing.
     """
 
