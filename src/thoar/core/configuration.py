@@ -203,6 +203,10 @@ class Augmentation(Section, frozen=True):
         thick_slices_mm: largest thickness over which slices are averaged.
         short_scan_probability: how often only a part of the scan along z is seen.
         short_scan_cells: least coarse slices of such a part.
+        longest_scan_cells: most coarse slices that are ever seen of a scan, a random part of longer ones: what
+            bounds memory where scans are long; 0 for all.
+        mirror_probability: how often left and right are exchanged, and with them the labels of the label set's
+            symmetric pairs; only for label sets in which every organ has its twin.
     """
 
     enabled: bool = True
@@ -220,6 +224,8 @@ class Augmentation(Section, frozen=True):
     thick_slices_mm: Amount = 6.0
     short_scan_probability: Share = 0.15
     short_scan_cells: Positive = 12
+    longest_scan_cells: Count = 0
+    mirror_probability: Share = 0.0
 
 
 class Boxes(Section, frozen=True):
@@ -249,15 +255,23 @@ class Train(Section, frozen=True):
         joint_epochs: epochs of everything together.
         optimiser: ``adam`` with amsgrad, or ``adamw``.
         learning_rate: its peak.
+        encoder_rate: the encoder's rate as a part of it: below 1 where a trained encoder is adapted, 0 to leave
+            the encoder as it is.
         schedule: ``constant``, or ``cosine`` down to a hundredth over both stages.
         warmup_steps: steps over which the rate rises linearly.
         weight_decay: of ``adamw``.
         gradient_norm: gradients are clipped to this norm; 0 leaves them.
         averaging: decay of the exponential moving average of the weights; 0 for none.
-        precision: of the network's arithmetic; losses and sigmoids stay float32.
-        cases_per_epoch: steps of one epoch, drawn without repetition; 0 takes every case once.
+        precision: of the network's arithmetic; losses and sigmoids stay float32. ``float16`` scales the losses.
+        batch_cases: cases of one change of the weights, whose gradients are averaged; several processes share
+            them, so it is a multiple of their number, which changes nothing but speed.
+        recomputed_levels: so many of the encoder's first levels (the stem, then blocks) are computed again on
+            the way back instead of being kept: less memory, more time, the same result.
+        prefetch: cases that are drawn ahead by a thread; 0 draws each when it is its turn.
+        cases_per_epoch: cases of one epoch, drawn without repetition; 0 takes every case once.
         validation_cases: how many cases are held out when no split is given.
         validate_every: epochs between validations; the last epoch of a stage is always validated.
+        patience: the joint stage ends after so many validations in a row without a better score; 0 never.
         seed: of every random stream.
         threads: of torch on a CPU; 0 leaves its default.
     """
@@ -266,15 +280,20 @@ class Train(Section, frozen=True):
     joint_epochs: Count = 50
     optimiser: Literal["adam", "adamw"] = "adam"
     learning_rate: Length = 1e-4
+    encoder_rate: Share = 1.0
     schedule: Literal["constant", "cosine"] = "constant"
     warmup_steps: Count = 0
     weight_decay: Amount = 0.0
     gradient_norm: Amount = 0.0
     averaging: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    batch_cases: Positive = 1
+    recomputed_levels: Count = 0
+    prefetch: Count = 0
     cases_per_epoch: Count = 0
     validation_cases: Count = 1
     validate_every: Positive = 1
+    patience: Count = 0
     seed: Count = 0
     threads: Count = 0
 
