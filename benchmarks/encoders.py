@@ -23,7 +23,8 @@ from thoar.core.box import Box, Index3
 from thoar.core.configuration import Configuration, configuration_from, load_toml
 from thoar.datasets.manifest import read_dataset
 from thoar.network.network import CoarseToFineNetwork, build_network
-from thoar.training.run import train
+from thoar.training.run import Setting, train
+from thoar.training.split import held_out
 from thoar.training.stages import Event
 
 EXTENT_ZYX_MM = (336, 264, 360)
@@ -226,7 +227,16 @@ def print_scores(names: list[str], data: Path, work: Path, *, overrides: list[st
         if not (folder / "prepared").exists():
             (folder / "prepared").symlink_to(prepared.resolve())
         diary = _Diary()
-        train(configuration_of(name, overrides), dataset, folder, device="cpu", watch=diary)
+        configuration = configuration_of(name, overrides)
+        settings = configuration.train
+        split = held_out(dataset.cases, validation_cases=settings.validation_cases, seed=settings.seed)
+        train(
+            configuration,
+            split,
+            folder,
+            label_set=dataset.label_set,
+            setting=Setting(device="cpu", watch=diary),
+        )
         coarse, fine = diary.scores["coarse"], diary.scores["joint"]
         cells = [f"{coarse.score:.3f}", f"{fine.score:.3f}", *(f"{fine.fine_dice[o]:.3f}" for o in organs)]
         print(

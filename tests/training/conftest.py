@@ -62,7 +62,7 @@ def small_recipe(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def small_chest(shift: int) -> tuple[Volume, LabelVolume]:
+def small_chest(shift: int, *, noise_seed: int | None = None) -> tuple[Volume, LabelVolume]:
     """Return a chest of 24×30×40 voxels of 6 mm, its organs moved by so many voxels."""
     z, y, x = np.meshgrid(*(np.arange(n) for n in (24, 30, 40)), indexing="ij")
     body = ((y - 15) / 13) ** 2 + ((x - 20) / 18) ** 2 < 1
@@ -75,7 +75,7 @@ def small_chest(shift: int) -> tuple[Volume, LabelVolume]:
     hu[trachea] = -980
     labels = np.zeros(hu.shape, dtype=np.uint8)
     labels[heart], labels[trachea] = 2, 3
-    noise = np.random.default_rng(shift + 1).normal(0, 10, hu.shape)
+    noise = np.random.default_rng(shift + 1 if noise_seed is None else noise_seed).normal(0, 10, hu.shape)
     geometry = Geometry.axial((24, 30, 40), (6.0, 6.0, 6.0))
     return (
         Volume(voxels=(hu + noise).astype(np.int16), geometry=geometry),
@@ -89,7 +89,7 @@ def write_small_dataset(folder: Path, *, cases: int = 4) -> Dataset:
         name = f"chest-{number}"
         image, label = folder / name / f"{name}.nii.gz", folder / name / "GT.nii.gz"
         image.parent.mkdir(parents=True)
-        volume, labels = small_chest(number % 3 - 1)
+        volume, labels = small_chest(number % 3 - 1, noise_seed=number)
         write_volume(image, volume)
         write_labels(label, labels)
         entries.append(Case(id=name, image=image, label=label, organs=TWO_ORGANS.names, group=name))

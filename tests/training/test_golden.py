@@ -8,7 +8,8 @@ import pytest
 
 from thoar.core.configuration import Configuration
 from thoar.datasets.manifest import Dataset
-from thoar.training.run import train
+from thoar.training.run import Setting, train
+from thoar.training.split import held_out
 
 GOLDEN = {
     (0, "train/coarse"): 0.939837,
@@ -30,7 +31,14 @@ GOLDEN = {
 def test_loss_curve_is_the_golden_one(
     tmp_path: Path, small_dataset: Dataset, small_configuration: Callable[..., Configuration]
 ) -> None:
-    train(small_configuration(), small_dataset, tmp_path, device="cpu")
+    split = held_out(small_dataset.cases, validation_cases=1, seed=3)
+    train(
+        small_configuration(),
+        split,
+        tmp_path,
+        label_set=small_dataset.label_set,
+        setting=Setting(device="cpu"),
+    )
     with (tmp_path / "metrics.csv").open(newline="") as stream:
         rows = list(csv.DictReader(stream))
     losses = {(int(row["epoch"]), row["name"]): float(row["value"]) for row in rows}

@@ -1,24 +1,28 @@
 """``thoar train``: a folder of cases to a model."""
 
-import logging
 import math
-import signal
-import sys
+import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from thoar.cli.train_watch import signals_caught, watcher
 from thoar.core.errors import EXIT_SIGNALLED, EXIT_UNFINISHED, ConfigError, UsageError
 
 if TYPE_CHECKING:
     from thoar.core.configuration import Configuration
-    from thoar.training.stages import Event
+    from thoar.datasets.manifest import Dataset
+    from thoar.inference.bundle import Bundle
+    from thoar.training.run import Setting
+    from thoar.training.split import Split
+    from thoar.training.stages import Outcome
+    from thoar.training.world import World
 
 
 def train(
@@ -42,48 +46,194 @@ def train(
         typer.Option(metavar="MODEL", help="Begin with this model's weights, not with fresh ones."),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped.")] = False,
+    fold: Annotated[
+        str | None,
+        typer.Option(
+            metavar="K|all", help="Cross-validation: train without fold K, from 0, into RUN/fold_K."
+        ),
+    ] = None,
+    folds: Annotated[int, typer.Option(help="How many folds.", min=2)] = 5,
+    split: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Folds of your own, in the form of nnU-Net's splits_final.json."),
+    ] = None,
+    cache: Annotated[
+        Path | None,
+        typer.Option(help="Folder for prepared cases, which runs may share; RUN/prepared by default."),
+    ] = None,
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Refuse operations that may differ between two runs.")
     ] = False,
     workers: Annotated[int, typer.Option(help="Threads that prepare cases.", min=1)] = 1,
 ) -> None:
     """Train a network: the coarse stage, then coarse and fine together."""
-    import torch
-
     from thoar.datasets.manifest import read_dataset
     from thoar.inference.bundle import read_bundle
     from thoar.inference.shipped import find_model
-    from thoar.training.run import train as train_run
+    from thoar.training.run import Setting
 
     began = time.monotonic()
     limit_s = math.inf if max_time is None else _seconds(max_time)
     configuration = _configuration(
         recipe, [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
     )
-    torch.use_deterministic_algorithms(deterministic)
+    _set_determinism(deterministic)
     dataset = read_dataset(data)
-    with _signals_caught() as caught, _watcher() as watch, _indeterminism_explained():
-        outcome = train_run(
-            configuration,
-            dataset,
-            out,
-            device=device,
-            resume=resume,
-            initial=read_bundle(find_model(init)) if init is not None and not resume else None,
-            workers=workers,
-            watch=watch,
-            should_stop=lambda: bool(caught) or time.monotonic() - began > limit_s,
-        )
-    if outcome == "finished":
-        typer.echo(f"finished; the model is {out / 'best'} (thoar segment INPUT -o OUT --model {out})")
-    elif outcome == "stopped":
-        typer.echo(f"stopped with a checkpoint in {out / 'last'}; go on with --resume", err=True)
-    else:
-        typer.echo("stopped while preparing cases; the same command goes on", err=True)
+    plans = _plans(dataset, configuration, out, fold=fold, folds=folds, split=split)
+    with _world(device) as (world, own_device), signals_caught() as caught, _indeterminism_explained():
+        with watcher(quiet=not world.leads) as watch:
+            work = _Work(
+                configuration=configuration,
+                dataset=dataset,
+                setting=Setting(
+                    device=own_device,
+                    cache=cache or (out / "prepared" if fold is not None else None),
+                    workers=workers,
+                    world=world,
+                    watch=watch,
+                    should_stop=lambda: bool(caught) or time.monotonic() - began > limit_s,
+                ),
+                initial=read_bundle(find_model(init)) if init is not None else None,
+                resume=resume,
+            )
+            outcome = _train_all(work, plans)
+        if world.leads:
+            _conclude(out, plans, outcome)
     if caught:
         _leave(caught[0])
     if outcome != "finished":
         raise typer.Exit(EXIT_UNFINISHED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Plan:
+    """One run to be done: its number among the folds, its cases, its folder."""
+
+    fold: int | None
+    split: "Split"
+    folder: Path
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Work:
+    """What all runs of one command share."""
+
+    configuration: "Configuration"
+    dataset: "Dataset"
+    setting: "Setting"
+    initial: "Bundle | None"
+    resume: bool
+
+
+def _plans(
+    dataset: "Dataset",
+    configuration: "Configuration",
+    out: Path,
+    *,
+    fold: str | None,
+    folds: int,
+    split: Path | None,
+) -> list[_Plan]:
+    """Return the runs asked for: one with some cases held out, one fold, or all."""
+    from thoar.training import split as splits
+
+    settings = configuration.train
+    if fold is None and split is None:
+        held = splits.held_out(dataset.cases, validation_cases=settings.validation_cases, seed=settings.seed)
+        return [_Plan(fold=None, split=held, folder=out)]
+    every = (
+        splits.read_splits(split, dataset.cases)
+        if split is not None
+        else splits.folds(dataset.cases, folds, seed=settings.seed)
+    )
+    plans = [_Plan(fold=k, split=one, folder=out / f"fold_{k}") for k, one in enumerate(every)]
+    return plans if fold == "all" else [plans[_fold_number(fold, len(plans))]]
+
+
+def _fold_number(fold: str | None, count: int) -> int:
+    """Return the number that ``--fold`` means; a file of one split needs none."""
+    if fold is None and count == 1:
+        return 0
+    if fold is None or not fold.isdecimal() or int(fold) >= count:
+        raise UsageError(f"--fold {fold or ''}: expected 0 to {count - 1}, or all")
+    return int(fold)
+
+
+def _train_all(work: _Work, plans: list[_Plan]) -> "Outcome":
+    """Do one run after the other; finished ones are left alone by ``--resume``."""
+    from thoar.training.record import read_record
+    from thoar.training.run import train as train_run
+
+    for plan in plans:
+        record = read_record(plan.folder)
+        if work.resume and len(plans) > 1 and record is not None and record.outcome == "finished":
+            continue
+        outcome = train_run(
+            work.configuration,
+            plan.split,
+            plan.folder,
+            label_set=work.dataset.label_set,
+            setting=replace(work.setting, fold=plan.fold),
+            resume=work.resume and (len(plans) == 1 or plan.folder.is_dir()),
+            initial=work.initial,
+        )
+        if work.setting.world.leads:
+            _report(plan.folder)
+        if outcome != "finished":
+            return outcome
+    return "finished"
+
+
+def _conclude(out: Path, plans: list[_Plan], outcome: "Outcome") -> None:
+    """Say how it ended, and sum up the folds that there are."""
+    if plans[0].fold is not None:
+        from thoar.reports.run_report import write_cross_validation_report
+        from thoar.training.cross_validation import summarise_folds
+
+        summarise_folds(out)
+        write_cross_validation_report(out)
+    if outcome == "finished":
+        typer.echo(
+            f"finished; the model is {out} (thoar segment INPUT -o OUT --model {out}), the report "
+            f"{out / 'report.html'}"
+        )
+    elif outcome == "stopped":
+        typer.echo(f"stopped with a checkpoint in {out}; go on with --resume", err=True)
+    else:
+        typer.echo("stopped while preparing cases; the same command goes on", err=True)
+
+
+def _report(run: Path) -> None:
+    from thoar.reports.run_report import write_run_report
+
+    write_run_report(run)
+
+
+@contextmanager
+def _world(device: str) -> "Iterator[tuple[World, str]]":
+    """Join the other processes where ``torchrun`` started this one; each takes the GPU of its number."""
+    from thoar.inference.predictor import choose_device
+    from thoar.training.world import ALONE, joined
+
+    size = int(os.environ.get("WORLD_SIZE", "1"))
+    if size == 1:
+        yield ALONE, device
+        return
+    if "," in device or ":" in device:
+        raise UsageError(f"--device {device}: torchrun gives each process its own; name only cuda or cpu")
+    chosen = choose_device(device)
+    own = f"cuda:{os.environ['LOCAL_RANK']}" if chosen.type == "cuda" else str(chosen)
+    with joined(int(os.environ["RANK"]), size, device=choose_device(own)) as world:
+        yield world, own
+
+
+def _set_determinism(deterministic: bool) -> None:
+    """Let torch refuse what may differ between two runs; cuBLAS must be told before it starts."""
+    import torch
+
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(deterministic)
 
 
 def _configuration(recipe: str, overrides: list[str]) -> "Configuration":
@@ -110,22 +260,6 @@ def _seconds(text: str) -> float:
 
 
 @contextmanager
-def _signals_caught() -> Iterator[list[int]]:
-    """Collect SIGTERM and SIGINT instead of dying of them, so that a checkpoint can be written first."""
-    caught: list[int] = []
-
-    def note(number: int, _: FrameType | None) -> None:
-        caught.append(number)
-
-    before = {number: signal.signal(number, note) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield caught
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextmanager
 def _indeterminism_explained() -> Iterator[None]:
     try:
         yield
@@ -140,58 +274,3 @@ def _indeterminism_explained() -> Iterator[None]:
 
 def _leave(number: int) -> NoReturn:
     raise typer.Exit(EXIT_SIGNALLED + number)
-
-
-@contextmanager
-def _watcher() -> "Iterator[Callable[[Event], None]]":
-    """Show a run's events, unless quiet: a bar on a terminal, a plain line every half minute elsewhere."""
-    if not logging.getLogger("thoar").isEnabledFor(logging.INFO):
-        yield lambda _: None
-        return
-    if sys.stderr.isatty():
-        with _progress_bar() as watch:
-            yield watch
-        return
-    last = [-math.inf]
-
-    def watch_plainly(event: "Event") -> None:
-        if event.kind != "validated" and time.monotonic() - last[0] < 30:  # noqa: PLR2004 (seconds)
-            return
-        last[0] = time.monotonic()
-        typer.echo(describe(event), err=True)
-
-    yield watch_plainly
-
-
-@contextmanager
-def _progress_bar() -> "Iterator[Callable[[Event], None]]":
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn
-
-    console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn())
-    with Progress(*columns, console=console) as progress:
-        task = progress.add_task("preparing")
-
-        def watch(event: "Event") -> None:
-            if event.kind == "validated":
-                progress.console.print(describe(event))
-            else:
-                progress.update(task, description=describe(event), completed=event.step, total=event.steps)
-
-        yield watch
-
-
-def describe(event: "Event") -> str:
-    """Return one line about an event of a run."""
-    if event.kind == "prepared":
-        return f"prepared {event.step} of {event.steps} cases"
-    where = f"epoch {event.epoch + 1}/{event.epochs} ({event.stage})"
-    if event.scores is not None:
-        fine = event.scores.fine_dice or event.scores.coarse_dice
-        kind = "Dice" if event.scores.fine_dice else "coarse Dice"
-        return f"{where}: validation {kind} " + ", ".join(
-            f"{name} {value:.3f}" for name, value in fine.items()
-        )
-    left = "" if event.eta_s is None else f", {event.eta_s / 60:.0f} min left"
-    return f"{where}: step {event.step}/{event.steps}, loss {event.loss:.3f}{left}"

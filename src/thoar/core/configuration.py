@@ -262,7 +262,8 @@ class Train(Section, frozen=True):
         weight_decay: of ``adamw``.
         gradient_norm: gradients are clipped to this norm; 0 leaves them.
         averaging: decay of the exponential moving average of the weights; 0 for none.
-        precision: of the network's arithmetic; losses and sigmoids stay float32. ``float16`` scales the losses.
+        precision: of the network's arithmetic; losses and sigmoids stay float32. ``float16`` scales the
+            losses; ``float64`` is for proofs.
         batch_cases: cases of one change of the weights, whose gradients are averaged; several processes share
             them, so it is a multiple of their number, which changes nothing but speed.
         recomputed_levels: so many of the encoder's first levels (the stem, then blocks) are computed again on
@@ -286,7 +287,7 @@ class Train(Section, frozen=True):
     weight_decay: Amount = 0.0
     gradient_norm: Amount = 0.0
     averaging: Annotated[float, Meta(ge=0, lt=1)] = 0.0
-    precision: Literal["float32", "bfloat16", "float16"] = "float32"
+    precision: Literal["float32", "bfloat16", "float16", "float64"] = "float32"
     batch_cases: Positive = 1
     recomputed_levels: Count = 0
     prefetch: Count = 0

@@ -118,3 +118,32 @@ SEGTHOR = LabelSet(
     )
 )
 """The label set of the SegTHOR challenge (arXiv 1912.05950), our default."""
+
+THORAX = LabelSet(
+    organs=(
+        *SEGTHOR.organs,
+        Organ(
+            name="spinal_cord",
+            id=5,
+            color_rgb=(255, 128, 192),
+            tg263="SpinalCord",
+            usual_volume_ml=(25.0, 120.0),
+        ),
+        Organ(
+            name="lung_left",
+            id=6,
+            color_rgb=(96, 224, 160),
+            tg263="Lung_L",
+            usual_volume_ml=(500.0, 4500.0),
+        ),
+        Organ(
+            name="lung_right",
+            id=7,
+            color_rgb=(32, 168, 96),
+            tg263="Lung_R",
+            usual_volume_ml=(600.0, 5000.0),
+        ),
+    ),
+    symmetric_pairs=(("lung_left", "lung_right"),),
+)
+"""SegTHOR's organs, then those that a model of ours may have besides: spinal cord and both lungs."""

@@ -11,6 +11,7 @@ A data set is a folder with a ``dataset.toml``::
     image = "Patient_01/Patient_01.nii.gz"
     label = "Patient_01/GT.nii.gz"  # optional
     organs = ["heart"]              # labelled ones; all of the label set without it
+    absent = ["heart"]              # labelled ones that were looked for and are not there; none without it
     group = "Patient_01"            # cases of one group are never parted by a split; the id without it
     source = "our clinic"           # whose anatomy it shows; models say what they were trained on
 
@@ -20,7 +21,7 @@ without a ``train/`` level, ``.nii`` or ``.nii.gz``, with or without labels.
 """
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PureWindowsPath
 
@@ -45,12 +46,14 @@ class Case:
         id: names the case in splits, results and folders of results.
         image: a volume file or a DICOM folder.
         label: its label map, or None.
-        organs: which organs the label map shows; one that is not listed is unknown, not absent.
+        organs: which organs are labelled; one that is not listed is unknown, not absent.
+        absent: which of these were looked for and are not there, so that they have no voxel.
         group: cases of one group (a patient's scans) belong on one side of a split.
         source: whose anatomy it shows; empty where nobody said.
 
     Raises:
-        InputError: if the id cannot name a folder, or organs are listed without a label.
+        InputError: if the id cannot name a folder, organs are listed without a label, or as absent without
+            being listed.
     """
 
     id: str
@@ -59,11 +62,18 @@ class Case:
     organs: tuple[str, ...]
     group: str
     source: str = ""
+    absent: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_id(self.id)
         if self.organs and self.label is None:
             raise InputError(f"case {self.id}: lists labelled organs but no label; name its label file")
+        unlisted = [name for name in self.absent if name not in self.organs]
+        if unlisted:
+            raise InputError(
+                f"case {self.id}: {', '.join(unlisted)} is said to be absent but not to be labelled; list it "
+                "under organs too if somebody looked for it, else take it out of absent"
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,17 +90,8 @@ class Dataset:
     cases: tuple[Case, ...]
 
     def __post_init__(self) -> None:
-        if not self.cases:
-            raise InputError(f"{self.root}: a data set without cases")
-        seen: dict[str, str] = {}
+        check_ids([case.id for case in self.cases], self.root)
         for case in self.cases:
-            key = unicodedata.normalize("NFC", case.id).casefold()
-            if key in seen:
-                raise InputError(
-                    f"{self.root}: two cases are called {seen[key]!r} and {case.id!r}, which is one name on "
-                    "file systems that ignore case; rename one"
-                )
-            seen[key] = case.id
             try:
                 for name in case.organs:
                     self.label_set.organ(name)
@@ -98,7 +99,7 @@ class Dataset:
                 raise LabelError(f"{self.root}: case {case.id}: {error}") from error
 
 
-class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A case as ``dataset.toml`` spells it."""
 
     id: str
@@ -107,13 +108,14 @@ class _Entry(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     organs: tuple[str, ...] | None = None
     group: str | None = None
     source: str | None = None
+    absent: tuple[str, ...] | None = None
 
 
-class _Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """``dataset.toml`` as a whole."""
 
     label_set: LabelSet = SEGTHOR
-    cases: tuple[_Entry, ...]
+    cases: tuple[Entry, ...]
 
 
 def is_dataset(folder: Path) -> bool:
@@ -141,13 +143,30 @@ def read_dataset(folder: Path) -> Dataset:
     return Dataset(root=folder, label_set=SEGTHOR, cases=cases)
 
 
+def load_manifest(path: Path) -> Manifest:
+    """Read a manifest's text; whether its files exist is not looked at.
+
+    Raises:
+        InputError: if it cannot be read, is no TOML, or has an unknown key.
+        LabelError: if its label set contradicts itself.
+    """
+    try:
+        return msgspec.convert(load_toml(path), Manifest)
+    except ConfigError as error:
+        raise InputError(str(error)) from error
+    except LabelError as error:
+        raise LabelError(f"{path}: {error}") from error
+    except msgspec.ValidationError as error:
+        raise InputError(f"{path}: {error}") from error
+
+
 def write_dataset(folder: Path, dataset: Dataset) -> None:
     """Write ``dataset.toml`` into a folder that holds the data set's files.
 
     Raises:
         InputError: if a file lies outside the folder.
     """
-    manifest = _Manifest(
+    manifest = Manifest(
         label_set=dataset.label_set, cases=tuple(_entry(folder, case) for case in dataset.cases)
     )
     text = tomli_w.dumps(plain(manifest)).encode()
@@ -155,20 +174,12 @@ def write_dataset(folder: Path, dataset: Dataset) -> None:
 
 
 def _read_manifest(folder: Path) -> Dataset:
-    path = folder / MANIFEST
-    try:
-        manifest = msgspec.convert(load_toml(path), _Manifest)
-    except ConfigError as error:
-        raise InputError(str(error)) from error
-    except LabelError as error:
-        raise LabelError(f"{path}: {error}") from error
-    except msgspec.ValidationError as error:
-        raise InputError(f"{path}: {error}") from error
+    manifest = load_manifest(folder / MANIFEST)
     cases = tuple(_case(folder, entry, label_set=manifest.label_set) for entry in manifest.cases)
     return Dataset(root=folder, label_set=manifest.label_set, cases=cases)
 
 
-def _case(folder: Path, entry: _Entry, *, label_set: LabelSet) -> Case:
+def _case(folder: Path, entry: Entry, *, label_set: LabelSet) -> Case:
     all_organs = label_set.names if entry.label is not None else ()
     return Case(
         id=entry.id,
@@ -179,6 +190,7 @@ def _case(folder: Path, entry: _Entry, *, label_set: LabelSet) -> Case:
         organs=all_organs if entry.organs is None else entry.organs,
         group=entry.id if entry.group is None else entry.group,
         source=entry.source or "",
+        absent=entry.absent or (),
     )
 
 
@@ -197,14 +209,15 @@ def _inside(folder: Path, text: str, *, what: str) -> Path:
     return path
 
 
-def _entry(folder: Path, case: Case) -> _Entry:
-    return _Entry(
+def _entry(folder: Path, case: Case) -> Entry:
+    return Entry(
         id=case.id,
         image=_relative(folder, case.image),
         label=None if case.label is None else _relative(folder, case.label),
         organs=case.organs if case.label is not None else None,
         group=case.group,
         source=case.source or None,
+        absent=case.absent or None,
     )
 
 
@@ -232,6 +245,31 @@ def _only(place: Path, stem: str) -> Path | None:
     if len(found) > 1:
         raise InputError(f"{place}: has both {found[0].name} and {found[1].name}; keep one")
     return found[0] if found else None
+
+
+def check_ids(ids: Sequence[str], place: Path) -> None:
+    """Refuse ids of one data set that cannot stand side by side as folders of results.
+
+    Args:
+        ids: of all cases.
+        place: what to name in messages.
+
+    Raises:
+        InputError: if there is none, one cannot name a folder, or two differ in nothing but upper and lower
+            case.
+    """
+    if not ids:
+        raise InputError(f"{place}: a data set without cases")
+    seen: dict[str, str] = {}
+    for name in ids:
+        _check_id(name)
+        key = unicodedata.normalize("NFC", name).casefold()
+        if key in seen:
+            raise InputError(
+                f"{place}: two cases are called {seen[key]!r} and {name!r}, which is one name on "
+                "file systems that ignore case; rename one"
+            )
+        seen[key] = name
 
 
 def _check_id(name: str) -> None:

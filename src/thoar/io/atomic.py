@@ -52,7 +52,7 @@ def atomic_bytes(path: Path, content: bytes, *, verify: Callable[[Path], None] |
     atomic_file(path, write, verify=verify)
 
 
-def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
+def replace_folder(target: Path, fill: Callable[[Path], None], *, keep_old_as: Path | None = None) -> None:
     """Make or replace a whole folder: fill a new one, force it to disk, then swap by renames.
 
     A kill at any instant leaves the old folder or the whole new one, either in place or where
@@ -61,11 +61,12 @@ def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
     Args:
         target: the folder to make or replace.
         fill: puts the files into the empty folder it is given.
+        keep_old_as: a folder beside the target that the old one becomes; it is removed where None.
 
     Raises:
         ResourceError: if the disk is full.
     """
-    recover_folder(target)
+    recover_folder(target, keep_old_as=keep_old_as)
     new, old = _sibling(target, "new"), _sibling(target, "old")
     try:
         with _naming_full_disk(target):
@@ -77,10 +78,10 @@ def replace_folder(target: Path, fill: Callable[[Path], None]) -> None:
             new.rename(target)
             _sync(target.parent)
     finally:
-        recover_folder(target)
+        recover_folder(target, keep_old_as=keep_old_as)
 
 
-def recover_folder(target: Path) -> None:
+def recover_folder(target: Path, *, keep_old_as: Path | None = None) -> None:
     """Mend what an interrupted :func:`replace_folder` left, and clear its remains away.
 
     The old folder is renamed only after the new one is whole. So where the target is missing and the
@@ -92,7 +93,12 @@ def recover_folder(target: Path) -> None:
         (new if new.exists() else old).rename(target)
     if old.exists():
         _remove(waste)
-        old.rename(waste)  # a half-deleted folder must never be taken for the old one
+        if keep_old_as is None:
+            old.rename(waste)  # a half-deleted folder must never be taken for the old one
+        else:
+            if keep_old_as.exists():
+                keep_old_as.rename(waste)
+            old.rename(keep_old_as)
     for remains in (waste, new):
         _remove(remains)
 

@@ -2,6 +2,7 @@
 
 import itertools
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -33,6 +34,11 @@ def convolution(
 def normalisation(channels: int) -> nn.Module:
     """Return the norm that follows a convolution: instance norm with scale and shift, since batches are 1."""
     return nn.InstanceNorm3d(channels, affine=True)
+
+
+def single_or_double(values: Tensor) -> Tensor:
+    """Return values out of half precision, in which sigmoids and losses are not computed."""
+    return values if values.dtype == torch.float64 else values.float()
 
 
 class ConvolutionUnit(nn.Sequential):

@@ -1,5 +1,6 @@
 """The coarse decoder: three heads on the last three blocks, averaged on the coarse grid (S8, S9)."""
 
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 import torch
@@ -8,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from thoar.core.configuration import Network
-from thoar.network.blocks import convolution
+from thoar.network.blocks import convolution, single_or_double
 from thoar.network.encoder import Levels
 
 HEADS = 3
@@ -44,7 +45,9 @@ class CoarseDecoder(nn.Module):
     def forward(self, levels: Levels) -> CoarseMaps:
         """Return the coarse maps of the encoder's levels."""
         z, y, x = levels[-1].shape[2:]
-        logits = [head(level).float() for head, level in zip(self.heads, levels[-HEADS:], strict=True)]
+        logits = [
+            single_or_double(head(level)) for head, level in zip(self.heads, levels[-HEADS:], strict=True)
+        ]
         if self.average == "logits":
             pooled = [functional.adaptive_avg_pool3d(map_, (z, y, x)) for map_ in logits]
             return CoarseMaps(
@@ -52,3 +55,15 @@ class CoarseDecoder(nn.Module):
             )
         heads = [functional.adaptive_avg_pool3d(torch.sigmoid(map_), (z, y, x)) for map_ in logits]
         return CoarseMaps(torch.stack(heads).mean(0), tuple(heads))
+
+
+def joined(maps: Sequence[CoarseMaps]) -> CoarseMaps:
+    """Return one decoder's maps, followed by the organs' channels of the others."""
+    if len(maps) == 1:
+        return maps[0]
+    heads = zip(*(one.heads for one in maps), strict=True)
+    return CoarseMaps(_organs_joined([one.probability for one in maps]), tuple(map(_organs_joined, heads)))
+
+
+def _organs_joined(maps: Sequence[Tensor]) -> Tensor:
+    return torch.cat([maps[0], *(other[:, 1:] for other in maps[1:])], dim=1)

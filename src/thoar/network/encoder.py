@@ -1,7 +1,10 @@
 """The encoder that the coarse and the fine network share (S4 to S7)."""
 
+from typing import cast
+
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, is_grad_enabled, nn
+from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from thoar.core.configuration import Network
 from thoar.network.blocks import ConvolutionUnit, ResidualBlock
@@ -15,10 +18,15 @@ class Encoder(nn.Module):
 
     Args:
         configuration: widths, strides, dilations. The paper's: 16 to 256 channels, 1/(2, 8, 8) at the end.
+
+    Attributes:
+        recomputed_levels: so many first levels keep only their input and are computed again on the way back:
+            the finest take most of the memory. What comes out is the same.
     """
 
     def __init__(self, configuration: Network) -> None:
         super().__init__()
+        self.recomputed_levels = 0
         self.stem = ConvolutionUnit(1, configuration.stem_channels)
         widths = configuration.channels_of_levels
         self.blocks = nn.ModuleList(
@@ -38,7 +46,17 @@ class Encoder(nn.Module):
 
         The image's axes must be multiples of the total stride, so that every level divides evenly.
         """
-        levels: Levels = [self.stem(image)]
-        for block in self.blocks:
-            levels.append(block(levels[-1]))
+        levels: Levels = []
+        features = image
+        for index, layer in enumerate((self.stem, *self.blocks)):
+            if index < self.recomputed_levels and is_grad_enabled():
+                features = _recomputed(layer, features)
+            else:
+                features = layer(features)
+            levels.append(features)
         return levels
+
+
+def _recomputed(layer: nn.Module, features: Tensor) -> Tensor:
+    """Return a layer's output, whose inner values are not kept for the way back."""
+    return cast("Tensor", checkpoint(layer, features, use_reentrant=False, preserve_rng_state=False))

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from thoar.core.configuration import Network
-from thoar.network.blocks import ConvolutionUnit, ResidualBlock, convolution
+from thoar.network.blocks import ConvolutionUnit, ResidualBlock, convolution, single_or_double
 from thoar.network.encoder import Levels
 
 
@@ -30,12 +30,13 @@ class FineDecoder(nn.Module):
         self.last = convolution(widths[0], 1, bias=True)
 
     def forward(self, crops: Levels) -> Float[Tensor, "batch 1 z y x"]:
-        """Return the organ's probability, float32, on the grid of the finest crop."""
-        *uppers, features = (enter(crop) for enter, crop in zip(self.enter, crops, strict=True))
+        """Return the organ's probability, float32, on the grid of the finest crop and this decoder's device."""
+        here = self.last.weight.device
+        *uppers, features = (enter(crop.to(here)) for enter, crop in zip(self.enter, crops, strict=True))
         for narrow, refine, upper in zip(self.narrow, self.refine, reversed(uppers), strict=True):
             features = _upsampled(narrow(features), upper)
             features = refine(features + upper)
-        return torch.sigmoid(self.last(features).float())
+        return torch.sigmoid(single_or_double(self.last(features)))
 
 
 def _entrance(channels_in: int, channels_out: int) -> nn.Module:

@@ -1,7 +1,7 @@
 """Random changes of a training case: a parameter record is drawn, then applied on torch.
 
-The same record gives the same sample again, on the same device. No left-right flip: no organ of a chest
-has a mirror image there.
+The same record gives the same sample again, on the same device. Left and right are exchanged only for label
+sets in which every organ has its twin: elsewhere a mirrored chest is somebody else's.
 """
 
 import math
@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from thoar.core.configuration import Augmentation, Preparation
+from thoar.core.labels import LabelSet
 
 Triple = tuple[float, float, float]
 
@@ -34,6 +35,7 @@ class AugmentationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_u
         blur_mm: standard deviation of the in-plane blur.
         thick_slices_mm: slices are averaged over this thickness.
         cells_z: first and last-plus-one coarse slice that is seen; None for all.
+        mirrored: whether left and right are exchanged.
     """
 
     rotation_degrees_zyx: Triple = (0.0, 0.0, 0.0)
@@ -48,6 +50,7 @@ class AugmentationParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_u
     blur_mm: float = 0.0
     thick_slices_mm: float = 0.0
     cells_z: tuple[int, int] | None = None
+    mirrored: bool = False
 
 
 def draw_augmentation(
@@ -88,14 +91,19 @@ def draw_augmentation(
         blur_mm=between(0, ranges.blur_mm) * happens(),
         thick_slices_mm=between(0, ranges.thick_slices_mm) * happens(),
         cells_z=_draw_cells(rng, ranges, coarse_slices),
+        mirrored=ranges.mirror_probability > 0 and bool(rng.random() < ranges.mirror_probability),
     )
 
 
 def _draw_cells(rng: np.random.Generator, ranges: Augmentation, coarse_slices: int) -> tuple[int, int] | None:
+    most = min(coarse_slices, ranges.longest_scan_cells or coarse_slices)
     short = rng.random() < ranges.short_scan_probability
-    if not short or coarse_slices <= ranges.short_scan_cells:
+    if short and most > ranges.short_scan_cells:
+        length = int(rng.integers(ranges.short_scan_cells, most))
+    elif most < coarse_slices:
+        length = most
+    else:
         return None
-    length = int(rng.integers(ranges.short_scan_cells, coarse_slices))
     first = int(rng.integers(0, coarse_slices - length + 1))
     return first, first + length
 
@@ -108,6 +116,7 @@ def augment(
     ranges: Augmentation,
     preparation: Preparation,
     stride_z: int,
+    label_set: LabelSet | None = None,
 ) -> tuple[Float[Tensor, "z2 y x"], UInt8[Tensor, "z2 y x"]]:
     """Return the changed case; image values stay within 0 to 1.
 
@@ -118,7 +127,10 @@ def augment(
         ranges: for the distance of control points and the knee.
         preparation: voxel size, and the window that 0 to 1 stands for.
         stride_z: voxels per coarse slice.
+        label_set: says which labels change places where left and right are exchanged.
     """
+    if parameters.mirrored and label_set is not None:
+        image, labels = image.flip(-1), _with_pairs_exchanged(labels.flip(-1), label_set)
     if parameters.cells_z is not None:
         first, last = (cell * stride_z for cell in parameters.cells_z)
         image, labels = image[first:last], labels[first:last]
@@ -126,6 +138,14 @@ def augment(
         grid = _sampling_grid(image, parameters, ranges=ranges, spacing_zyx_mm=preparation.spacing_zyx_mm)
         image, labels = _sampled(image, grid), _sampled_labels(labels, grid)
     return _with_new_values(image, parameters, ranges=ranges, preparation=preparation), labels
+
+
+def _with_pairs_exchanged(labels: Tensor, label_set: LabelSet) -> Tensor:
+    exchanged = labels.clone()
+    for one, other in label_set.symmetric_pairs:
+        first, second = label_set.organ(one).id, label_set.organ(other).id
+        exchanged[labels == first], exchanged[labels == second] = second, first
+    return exchanged
 
 
 def _moves(parameters: AugmentationParameters) -> bool:
@@ -200,8 +220,8 @@ def _with_new_values(
     hu = _blurred(_blurred(hu, sigma_y, axis=1), sigma_x, axis=2)
     hu = _averaged_slices(hu, parameters.thick_slices_mm / dz)
     if parameters.noise_hu:
-        generator = torch.Generator().manual_seed(parameters.noise_seed)
-        hu = hu + torch.randn(hu.shape, generator=generator).to(hu) * parameters.noise_hu
+        generator = torch.Generator(hu.device).manual_seed(parameters.noise_seed)
+        hu = hu + torch.randn(hu.shape, generator=generator, device=hu.device) * parameters.noise_hu
     return torch.where(air, image, (hu - low) / (high - low)).clamp(0, 1)
 
 

@@ -1,4 +1,8 @@
-"""Training cases: prepared once, kept in the run's folder, read from there by memory map."""
+"""Training cases: prepared once, kept in a folder that runs may share, read from there by memory map.
+
+A prepared case is named by what it was made of, so a change of scan, labels or preparation makes another
+and two runs never write over each other's.
+"""
 
 import hashlib
 import logging
@@ -23,6 +27,7 @@ from thoar.io.digest import sha256_of
 from thoar.io.formats import files_of, read_labels, read_volume
 
 _log = logging.getLogger(__name__)
+_KEY_DIGITS = 16  # of a SHA-256, in names of files; the whole of it stands inside
 
 
 class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -33,6 +38,8 @@ class _Record(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     content_zyx: Index3
     box_cells: dict[str, Box]
     report: PreparationReport
+    image_sha256: str
+    labels_sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -43,7 +50,7 @@ class TrainingCase:
         id: the case's.
         group: the cases it belongs with.
         key: hash of its files, of what its labels mean and of how they were prepared.
-        organs: that are labelled.
+        organs: that are labelled; one without a voxel only where the data set declares it absent.
         image_path: float32 ``.npy``, 0 to 1, padded to the total stride.
         labels_path: uint8 ``.npy``, label ids on the same grid.
         geometry: the padded grid.
@@ -51,6 +58,7 @@ class TrainingCase:
         box_cells: each labelled organ's box in coarse cells, where it has a voxel.
         report: of its preparation.
         source: whose anatomy it shows, where the data set says.
+        image_sha256: of the prepared image's file: the same scan twice has it twice.
     """
 
     id: str
@@ -64,6 +72,7 @@ class TrainingCase:
     box_cells: dict[str, Box]
     report: PreparationReport
     source: str = ""
+    image_sha256: str = ""
 
     def image(self) -> Float32[np.ndarray, "z y x"]:
         """Return the prepared voxels (a memory map)."""
@@ -99,7 +108,7 @@ def prepare_cases(
         cases: every one with a label.
         configuration: how to prepare.
         label_set: what the labels mean.
-        folder: where prepared cases are kept.
+        folder: where prepared cases are kept; several runs may use it at a time.
         workers: threads.
         on_case: called with each case's id when it is ready.
 
@@ -139,8 +148,8 @@ def _ready_case(
             f"case {case.id}: has no label, so it cannot be trained on; remove it from the data set"
         )
     key = _content_key(case, configuration, label_set)
-    record_path = folder / f"{case.id}.json"
-    record = _kept_record(record_path, key)
+    record_path = folder / f"{case.id}-{key[:_KEY_DIGITS]}.json"
+    record = _kept_record(record_path, key, case_id=case.id)
     if record is None:
         record = _prepare_and_keep(
             case,
@@ -152,37 +161,66 @@ def _ready_case(
         )
     image_path, labels_path = _array_paths(record_path)
     shape = np.load(image_path, mmap_mode="r").shape
+    organs = _known_organs(case, record)
     return TrainingCase(
         id=case.id,
         group=case.group,
         source=case.source,
         key=key,
-        organs=case.organs,
+        organs=organs,
         image_path=image_path,
         labels_path=labels_path,
         geometry=Geometry(shape_zyx=shape, lps_from_index=np.array(record.lps_from_index)),
         content_box=Box.of_shape(record.content_zyx),
-        box_cells={name: box for name, box in record.box_cells.items() if name in case.organs},
+        box_cells={name: box for name, box in record.box_cells.items() if name in organs},
         report=record.report,
+        image_sha256=record.image_sha256,
     )
 
 
+def _known_organs(case: Case, record: _Record) -> tuple[str, ...]:
+    """Return the organs of which the label map says something: a contour that is missing is no absent organ."""
+    undrawn = [name for name in case.organs if name not in record.box_cells and name not in case.absent]
+    if undrawn:
+        _log.warning(
+            "case %s: %s is listed as labelled and has no voxel; it counts as not labelled here. Where it is "
+            "known to be absent, say so in the data set (absent = [...])",
+            case.id,
+            ", ".join(undrawn),
+        )
+    return tuple(name for name in case.organs if name not in undrawn)
+
+
 def _array_paths(record_path: Path) -> tuple[Path, Path]:
-    return record_path.with_suffix(".image.npy"), record_path.with_suffix(".labels.npy")
+    return record_path.with_name(f"{record_path.stem}.image.npy"), record_path.with_name(
+        f"{record_path.stem}.labels.npy"
+    )
 
 
-def _kept_record(path: Path, key: str) -> _Record | None:
+def _kept_record(path: Path, key: str, *, case_id: str) -> _Record | None:
+    """Return the record of a prepared case that is whole; a damaged one is reported and made anew."""
+    if not path.exists():
+        return None
     try:
         record = msgspec.json.decode(path.read_bytes(), type=_Record)
-    except (OSError, msgspec.DecodeError):
+        found = tuple(sha256_of(array) for array in _array_paths(path))
+    except (OSError, InputError, msgspec.DecodeError) as error:
+        _log.warning(
+            "case %s: what was prepared before cannot be read (%s); preparing it anew", case_id, error
+        )
         return None
-    return record if record.key == key and all(p.is_file() for p in _array_paths(path)) else None
+    if record.key != key or found != (record.image_sha256, record.labels_sha256):
+        _log.warning(
+            "case %s: what was prepared before is damaged (%s); preparing it anew", case_id, path.name
+        )
+        return None
+    return record
 
 
 def _content_key(case: Case, configuration: Configuration, label_set: LabelSet) -> str:
     digest = hashlib.sha256()
     settings = (configuration.preparation, configuration.body, configuration.network.total_stride_zyx)
-    meaning = ([(organ.name, organ.id) for organ in label_set.organs], case.organs)
+    meaning = ([(organ.name, organ.id) for organ in label_set.organs], case.organs, case.absent)
     digest.update(msgspec.json.encode((settings, meaning)))
     for path in (case.image, case.label):
         try:
@@ -207,17 +245,18 @@ def _prepare_and_keep(
         labels = prepare_labels(read_labels(label, label_set), prepared)
     except (GeometryError, LabelError, InputError) as error:
         raise type(error)(f"case {case.id} ({case.image.name}, {label.name}): {error}") from error
+    image_path, labels_path = _array_paths(record_path)
+    atomic_file(image_path, lambda path: np.save(path, prepared.voxels))
+    atomic_file(labels_path, lambda path: np.save(path, labels))
     record = _Record(
         key=key,
         lps_from_index=prepared.geometry.lps_from_index.tolist(),
         content_zyx=prepared.content_box.shape_zyx,
         box_cells=_boxes(labels, label_set, stride_zyx),
         report=prepared.report,
+        image_sha256=sha256_of(image_path),
+        labels_sha256=sha256_of(labels_path),
     )
-    image_path, labels_path = _array_paths(record_path)
-    record_path.unlink(missing_ok=True)
-    atomic_file(image_path, lambda path: np.save(path, prepared.voxels))
-    atomic_file(labels_path, lambda path: np.save(path, labels))
     atomic_bytes(record_path, msgspec.json.encode(record))
     return record
 

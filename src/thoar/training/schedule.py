@@ -32,9 +32,16 @@ def cases_of_epoch(cases: Sequence[T], epoch: int, train: Train) -> list[T]:
     return [cases[i] for i in order[: train.cases_per_epoch or None]]
 
 
+def batches_of_epoch(cases: Sequence[T], epoch: int, train: Train) -> list[list[T]]:
+    """Return the cases of an epoch's steps; the last step may have fewer."""
+    ordered = cases_of_epoch(cases, epoch, train)
+    return [ordered[i : i + train.batch_cases] for i in range(0, len(ordered), train.batch_cases)]
+
+
 def steps_of_run(cases: int, train: Train) -> int:
     """Return the number of steps of a whole run on so many cases."""
-    return min(train.cases_per_epoch or cases, cases) * epochs_of(train)
+    seen = min(train.cases_per_epoch or cases, cases)
+    return math.ceil(seen / train.batch_cases) * epochs_of(train)
 
 
 def rate_of(step: int, train: Train, *, steps: int) -> float:

@@ -1,5 +1,6 @@
 """The training loop: both stages (S21, S22), epoch by epoch, step by step."""
 
+import logging
 import math
 import time
 from collections import Counter
@@ -8,31 +9,37 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
+import msgspec
 import numpy as np
-import torch
 from jaxtyping import UInt8
 
 from thoar.core.configuration import Configuration, Train
-from thoar.core.errors import ConfigError
 from thoar.core.volume import Volume
 from thoar.inference.bundle import TrainedOn, read_bundle
+from thoar.inference.localisation import OrganLocalisation
 from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import Segmentation
 from thoar.training.calibration import calibrate
 from thoar.training.cases import TrainingCase
+from thoar.training.feed import Feed
 from thoar.training.logs import RunLog
+from thoar.training.optimise import Batch, take_step
+from thoar.training.record import peak_memory_mib
 from thoar.training.schedule import (
     Stage,
-    cases_of_epoch,
+    batches_of_epoch,
     ends_stage,
     epochs_of,
     rate_of,
     stage_of,
     steps_of_run,
 )
-from thoar.training.state import TrainingState, save_best, save_last, update_average
-from thoar.training.steps import Context, coarse_step, draw_sample, joint_step
+from thoar.training.state import TrainingState, place, save_best, save_last, set_rate
+from thoar.training.steps import Context, draw_sample
 from thoar.training.validation import ValidationScores, validate
+from thoar.training.world import ALONE, World
+
+_log = logging.getLogger(__name__)
 
 Outcome = Literal["finished", "stopped", "preparing"]
 
@@ -64,6 +71,26 @@ class Event:
     scores: ValidationScores | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pace:
+    """What the steps of an epoch took.
+
+    Attributes:
+        steps: taken.
+        seconds: in all.
+        waited_s: of these, spent waiting for samples.
+    """
+
+    steps: int
+    seconds: float
+    waited_s: float
+
+    @property
+    def data_share(self) -> float:
+        """Part of the time that was spent waiting for samples."""
+        return self.waited_s / self.seconds if self.seconds else 0.0
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Run:
     """What stays the same from a run's start to its end.
@@ -73,9 +100,10 @@ class Run:
         context: configuration, labels, device.
         training: cases trained on.
         validation: cases held out.
-        log: of the run.
         watch: told of every event.
         should_stop: asked after every step.
+        on_epoch: told of every epoch's end, in the leading process.
+        world: the processes that share the run.
         first_step: steps that were done before this process began.
         began: when that was.
     """
@@ -84,9 +112,10 @@ class Run:
     context: Context
     training: Sequence[TrainingCase]
     validation: Sequence[TrainingCase]
-    log: RunLog
     watch: Callable[[Event], None]
     should_stop: Callable[[], bool]
+    on_epoch: Callable[[Pace], None] = lambda _: None
+    world: World = ALONE
     first_step: int
     began: float = field(default_factory=time.monotonic)
 
@@ -103,90 +132,98 @@ class Run:
 
 def go_on(run: Run, state: TrainingState) -> Outcome:
     """Take a run from where its state stands to its end, or until it is asked to stop."""
-    for epoch in range(state.progress.epoch, epochs_of(run.settings)):
-        if not _train_epoch(run, state, epoch):
+    log = RunLog(run.folder, first_epoch=state.progress.epoch) if run.world.leads else None
+    try:
+        return _go_on(run, state, log)
+    finally:
+        if log is not None:
+            log.close()
+
+
+def _go_on(run: Run, state: TrainingState, log: RunLog | None) -> Outcome:
+    while state.progress.epoch < epochs_of(run.settings):
+        epoch = state.progress.epoch
+        pace = _train_epoch(run, state, epoch)
+        if pace is None:
             _save_last(run, state)
             return "stopped"
-        _end_epoch(run, state, epoch)
+        _end_epoch(run, state, pace, log)
         _save_last(run, state)
     _calibrate_best(run, state)
     return "finished"
 
 
-def _train_epoch(run: Run, state: TrainingState, epoch: int) -> bool:
-    """Take the epoch's remaining steps; return False if asked to stop, with the step under way finished."""
-    cases = cases_of_epoch(run.training, epoch, run.settings)
+def _train_epoch(run: Run, state: TrainingState, epoch: int) -> Pace | None:
+    """Take the epoch's remaining steps; return None if asked to stop, with the step under way finished."""
+    batches = batches_of_epoch(run.training, epoch, run.settings)
     steps = steps_of_run(len(run.training), run.settings)
-    state.network.train()
-    while state.progress.step < len(cases):
-        case = cases[state.progress.step]
-        where = f"epoch {epoch}, step {state.progress.step}, case {case.id}"
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate_of(state.progress.steps, run.settings, steps=steps)
-        _apply(state, _gradients(run, state, case, epoch=epoch), run.settings, where=where)
-        run.watch(_step_event(run, state, epoch=epoch, steps=len(cases), steps_of_run=steps))
-        if run.should_stop():
-            return False
-    return True
-
-
-def _gradients(run: Run, state: TrainingState, case: TrainingCase, *, epoch: int) -> dict[str, float]:
-    state.optimiser.zero_grad(set_to_none=True)
-    sample = draw_sample(case, run.context, epoch=epoch)
-    if stage_of(epoch, run.settings) == "coarse":
-        return coarse_step(state.network, sample, run.context)
-    return joint_step(
-        state.network, sample, run.context, epoch=epoch, localisation=state.progress.localisation
+    done, began = state.progress.step, time.monotonic()
+    own = [run.world.own(batch) for batch in batches]
+    feed = Feed(
+        [case for cases in own[done:] for case in cases],
+        lambda case: draw_sample(case, run.context, epoch=epoch),
+        ahead=run.settings.prefetch,
     )
+    for network in (state.network, state.averaged):
+        if network is not None:
+            place(network, run.context.device, run.context.decoder_device)
+    state.network.train()
+    try:
+        for batch, cases in list(zip(batches, own, strict=True))[done:]:
+            set_rate(state, rate_of(state.progress.steps, run.settings, steps=steps))
+            samples = Batch(samples=feed.take(len(cases)), cases=len(batch), epoch=epoch)
+            take_step(state, samples, run.context, world=run.world, run=run.folder)
+            if run.world.leads:
+                run.watch(_step_event(run, state, epoch=epoch, steps=len(batches)))
+            if run.world.any(run.should_stop()):
+                return None
+    finally:
+        feed.close()
+    return Pace(steps=len(batches) - done, seconds=time.monotonic() - began, waited_s=feed.waited_s)
 
 
-def _apply(state: TrainingState, losses: dict[str, float], settings: Train, *, where: str) -> None:
-    """Change the weights by their gradients, unless something is no finite number any more."""
-    parameters = [p for p in state.network.parameters() if p.grad is not None]
-    limit = settings.gradient_norm or math.inf
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, limit)) if parameters else 0.0
-    bad = [name for name, value in losses.items() if not math.isfinite(value)]
-    if bad or not math.isfinite(norm):
-        raise ConfigError(
-            f"{where}: {', '.join(bad) or 'the gradient'} is no finite number any more; look at that case, "
-            "or lower train.learning_rate; the last checkpoint is as it was before"
-        )
-    state.optimiser.step()
-    state.progress.step += 1
-    state.progress.steps += 1
-    update_average(state, settings.averaging)
-    for name, value in losses.items():
-        total, count = state.progress.loss_sums.get(name, (0.0, 0))
-        state.progress.loss_sums[name] = (total + value, count + 1)
-
-
-def _end_epoch(run: Run, state: TrainingState, epoch: int) -> None:
+def _end_epoch(run: Run, state: TrainingState, pace: Pace, log: RunLog | None) -> None:
     """Validate when it is time, keep the best, log, and leave the state at the next epoch's start."""
+    epoch = state.progress.epoch
     values = {f"train/{name}": value for name, value in _mean_losses(state).items()}
-    last = ends_stage(epoch, run.settings)
+    stage, last = stage_of(epoch, run.settings), ends_stage(epoch, run.settings)
+    values["rate/learning_rate"] = state.optimiser.param_groups[0]["lr"]
     if not run.validation:
         _save_best(run, state)
     elif last or (epoch + 1) % run.settings.validate_every == 0:
-        values |= _validate(run, state, epoch)
-    run.log.add(epoch, stage_of(epoch, run.settings), values)
-    if last and stage_of(epoch, run.settings) == "coarse":
-        state.progress.best_score = None
+        values |= _validate(run, state, log)
+    if log is not None:
+        log.add(epoch, stage, values | _costs(run, pace))
+    if last and stage == "coarse":
+        state.progress.best_score, state.progress.since_best = None, 0
         if run.validation:
-            state.progress.localisation = calibrate(_predictor(run, state), run.validation)
+            state.progress.localisation = _calibrated(run, _predictor(run, state))
     state.progress.epoch, state.progress.step, state.progress.loss_sums = epoch + 1, 0, {}
+    if stage == "joint" and 0 < run.settings.patience <= state.progress.since_best:
+        _log.warning(
+            "ended after epoch %d: no better score in %d validations (train.patience)",
+            epoch + 1,
+            run.settings.patience,
+        )
+        state.progress.epoch = epochs_of(run.settings)
+    if run.world.leads:
+        run.on_epoch(pace)
 
 
-def _validate(run: Run, state: TrainingState, epoch: int) -> dict[str, float]:
+def _validate(run: Run, state: TrainingState, log: RunLog | None) -> dict[str, float]:
+    epoch = state.progress.epoch
     stage = stage_of(epoch, run.settings)
-    scores = validate(_predictor(run, state), run.validation, fine=stage == "joint")
+    scores = validate(_predictor(run, state), run.validation, fine=stage == "joint", world=run.world)
+    state.progress.since_best += 1
     if state.progress.best_score is None or scores.score > state.progress.best_score:
-        state.progress.best_score = scores.score
+        state.progress.best_score, state.progress.since_best = scores.score, 0
         _save_best(run, state)
-    if scores.example is not None and run.log.takes_pictures:
-        run.log.add_picture(epoch, _picture(run.validation[0], scores.example, run.configuration))
-    run.watch(
-        Event(kind="validated", epoch=epoch, epochs=epochs_of(run.settings), stage=stage, scores=scores)
-    )
+    if scores.example is not None and log is not None and log.takes_pictures:
+        log.add_picture(epoch, _picture(run.validation[0], scores.example, run.configuration))
+    if run.world.leads:
+        run.watch(
+            Event(kind="validated", epoch=epoch, epochs=epochs_of(run.settings), stage=stage, scores=scores)
+        )
     return {
         "validation/score": scores.score,
         **{f"validation/coarse_dice_{name}": value for name, value in scores.coarse_dice.items()},
@@ -194,9 +231,19 @@ def _validate(run: Run, state: TrainingState, epoch: int) -> dict[str, float]:
     }
 
 
+def _costs(run: Run, pace: Pace) -> dict[str, float]:
+    """Return what the epoch took; these rows, and no others, differ between two runs of the same."""
+    peak_mib = peak_memory_mib(run.context.device)
+    return {
+        "time/epoch_s": pace.seconds,
+        "time/data_share": pace.data_share,
+        **({} if peak_mib is None else {"memory/peak_mib": peak_mib}),
+    }
+
+
 def _calibrate_best(run: Run, state: TrainingState) -> None:
     """Measure thresholds and margins once more, with the weights that are kept, and write them there."""
-    if not run.validation or not run.settings.joint_epochs:
+    if not run.validation or not run.settings.joint_epochs or not run.world.leads:
         return
     bundle = read_bundle(run.folder / "best")
     predictor = Predictor.from_bundle(bundle, device=str(run.context.device))
@@ -208,6 +255,12 @@ def _calibrate_best(run: Run, state: TrainingState) -> None:
         localisation=calibrate(predictor, run.validation),
         trained_on=_trained_on(run, state),
     )
+
+
+def _calibrated(run: Run, predictor: Predictor) -> dict[str, OrganLocalisation]:
+    """Return what the leading process measures on all validation cases, in every process."""
+    measured = msgspec.json.encode(calibrate(predictor, run.validation)) if run.world.leads else b""
+    return msgspec.json.decode(run.world.from_leader(measured), type=dict[str, OrganLocalisation])
 
 
 def _trained_on(run: Run, state: TrainingState) -> TrainedOn:
@@ -230,7 +283,7 @@ def _picture(
     return overview(volume, segmentation.masks_in_boxes(), title=case.id)
 
 
-def _step_event(run: Run, state: TrainingState, *, epoch: int, steps: int, steps_of_run: int) -> Event:
+def _step_event(run: Run, state: TrainingState, *, epoch: int, steps: int) -> Event:
     losses = _mean_losses(state)
     fine = [losses[f"fine_{name}"] for name in run.context.label_set.names if f"fine_{name}" in losses]
     done = state.progress.steps - run.first_step
@@ -243,7 +296,7 @@ def _step_event(run: Run, state: TrainingState, *, epoch: int, steps: int, steps
         step=state.progress.step,
         steps=steps,
         loss=losses["coarse"] + (sum(fine) / len(fine) if fine else 0.0),
-        eta_s=pace_s * (steps_of_run - state.progress.steps),
+        eta_s=pace_s * (steps_of_run(len(run.training), run.settings) - state.progress.steps),
     )
 
 
@@ -252,6 +305,7 @@ def _mean_losses(state: TrainingState) -> dict[str, float]:
 
 
 def _predictor(run: Run, state: TrainingState) -> Predictor:
+    """Return the predictor of the network as it stands; its decoders stay on their device."""
     return Predictor(
         network=state.kept,
         configuration=run.configuration,
@@ -262,6 +316,8 @@ def _predictor(run: Run, state: TrainingState) -> Predictor:
 
 
 def _save_last(run: Run, state: TrainingState) -> None:
+    if not run.world.leads:
+        return
     save_last(
         run.folder,
         state,
@@ -272,6 +328,8 @@ def _save_last(run: Run, state: TrainingState) -> None:
 
 
 def _save_best(run: Run, state: TrainingState) -> None:
+    if not run.world.leads:
+        return
     save_best(
         run.folder,
         state.kept,

@@ -3,12 +3,14 @@
     RUN/last/     a bundle (see thoar.inference.bundle), and beside its files
       state.safetensors   the weights as they are trained, their moving average, the optimiser's moments
       progress.json       where the run stands, and the SHA-256 of state.safetensors
+    RUN/previous/ the checkpoint before that, for when RUN/last turns out to be damaged
     RUN/best/     the bundle that scored best in validation
 
 No pickle. Random streams are named by seed, epoch and case, so none needs saving.
 """
 
 import hashlib
+import logging
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -16,7 +18,7 @@ import msgspec
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
-from torch import Tensor
+from torch import Tensor, nn
 
 from thoar.core.configuration import Configuration, Train, configuration_from, load_toml
 from thoar.core.errors import ConfigError, InputError
@@ -25,10 +27,15 @@ from thoar.core.random import seed_for
 from thoar.inference.bundle import CONFIGURATION, Bundle, TrainedOn, write_bundle
 from thoar.inference.localisation import OrganLocalisation, uncalibrated
 from thoar.io.atomic import recover_folder, replace_folder
+from thoar.network.encoder import Encoder
 from thoar.network.network import CoarseToFineNetwork, build_network
 
+LAST, PREVIOUS = "last", "previous"
 STATE = "state.safetensors"
 PROGRESS = "progress.json"
+_FIRST_SCALE = {"float16": 2.0**16}
+
+_log = logging.getLogger(__name__)
 
 
 class Progress(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -42,6 +49,10 @@ class Progress(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         best_score: of the present stage's validations; None before the first.
         localisation: per organ, calibrated or not.
         data_key: of the cases trained on.
+        since_best: validations of the present stage in a row that were no better.
+        loss_scale: of half precision: losses are multiplied by it, so that small gradients are no zeros.
+        steps_at_scale: in a row, without an overflow.
+        float32_steps: steps that were computed anew in single precision, since half had overflowed.
         before: what the weights it began with had been trained on.
         state_sha256: of the weights' file.
     """
@@ -53,6 +64,10 @@ class Progress(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     best_score: float | None = None
     localisation: dict[str, OrganLocalisation] = msgspec.field(default_factory=dict)
     data_key: str = ""
+    since_best: int = 0
+    loss_scale: float = 1.0
+    steps_at_scale: int = 0
+    float32_steps: int = 0
     before: TrainedOn = TrainedOn()
     state_sha256: str = ""
 
@@ -79,22 +94,52 @@ class TrainingState:
         return self.averaged or self.network
 
 
-def new_state(configuration: Configuration, label_set: LabelSet, device: torch.device) -> TrainingState:
-    """Return a run at its start; the weights depend on ``train.seed`` alone."""
+def new_state(
+    configuration: Configuration,
+    label_set: LabelSet,
+    device: torch.device,
+    *,
+    decoder_device: torch.device | None = None,
+) -> TrainingState:
+    """Return a run at its start; the weights depend on ``train.seed`` alone.
+
+    Args:
+        configuration: the run's.
+        label_set: its organs.
+        device: of all weights.
+        decoder_device: of the fine decoders' weights, where they lie elsewhere.
+    """
+    train = configuration.train
+    dtype = torch.float64 if train.precision == "float64" else torch.float32
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed_for(configuration.train.seed, "weights"))
-        network = build_network(configuration.network, label_set.names).to(device)
+        torch.manual_seed(seed_for(train.seed, "weights"))
+        network = build_network(configuration.network, label_set.names).to(dtype)
     averaged = None
-    if configuration.train.averaging:
-        averaged = build_network(configuration.network, label_set.names).to(device).requires_grad_(False)
+    if train.averaging:
+        averaged = build_network(configuration.network, label_set.names).to(dtype).requires_grad_(False)
         averaged.load_state_dict(network.state_dict())
+    for one in (network, averaged):
+        if one is not None:
+            place(one, device, decoder_device)
+    if train.encoder_rate == 0:
+        network.encoder.requires_grad_(False)
+    for encoder in network.encoder.modules():
+        if isinstance(encoder, Encoder):
+            encoder.recomputed_levels = train.recomputed_levels
     localisation = {name: uncalibrated(configuration.localisation, name) for name in label_set.names}
     return TrainingState(
         network=network,
         averaged=averaged,
-        optimiser=_optimiser(network, configuration.train),
-        progress=Progress(localisation=localisation),
+        optimiser=_optimiser(network, train),
+        progress=Progress(localisation=localisation, loss_scale=_FIRST_SCALE.get(train.precision, 1.0)),
     )
+
+
+def place(network: CoarseToFineNetwork, device: torch.device, decoder_device: torch.device | None) -> None:
+    """Move a network to its device, the fine decoders to theirs."""
+    network.to(device)
+    if decoder_device is not None:
+        network.fine.to(decoder_device)
 
 
 def begin_with(state: TrainingState, bundle: Bundle) -> None:
@@ -165,7 +210,7 @@ def save_last(
         state.progress.state_sha256 = hashlib.sha256(content).hexdigest()
         (folder / PROGRESS).write_bytes(msgspec.json.format(msgspec.json.encode(state.progress), indent=2))
 
-    replace_folder(run / "last", fill)
+    replace_folder(run / LAST, fill, keep_old_as=run / PREVIOUS)
 
 
 def save_best(
@@ -198,25 +243,49 @@ def _fine_trained(state: TrainingState, configuration: Configuration) -> bool:
     return joint_epochs_begun > 0 or (joint_epochs_begun == 0 and state.progress.step > 0)
 
 
+def recover_checkpoints(run: Path) -> bool:
+    """Mend what a kill left of a run's checkpoints, and say whether there is one."""
+    recover_folder(run / LAST, keep_old_as=run / PREVIOUS)
+    recover_folder(run / "best")
+    return (run / LAST).is_dir() or (run / PREVIOUS).is_dir()
+
+
 def load_last(
-    run: Path, *, configuration: Configuration, label_set: LabelSet, device: torch.device
+    run: Path,
+    *,
+    configuration: Configuration,
+    label_set: LabelSet,
+    device: torch.device,
+    decoder_device: torch.device | None = None,
 ) -> TrainingState:
-    """Return the state that ``RUN/last`` holds.
+    """Return the state that ``RUN/last`` holds, or ``RUN/previous`` where that is damaged.
 
     Raises:
-        InputError: if there is none or it is damaged.
+        InputError: if there is none, or both are damaged.
         ConfigError: if it was made with another configuration.
     """
-    for folder in (run / "last", run / "best"):
-        recover_folder(folder)
-    folder = run / "last"
+
+    def load_from(folder: Path) -> TrainingState:
+        state = new_state(configuration, label_set, device, decoder_device=decoder_device)
+        _load(folder, state, configuration, run=run)
+        return state
+
+    try:
+        return load_from(run / LAST)
+    except InputError as error:
+        if not (run / PREVIOUS).is_dir():
+            raise
+        _log.warning("%s; going on from the checkpoint before it (%s)", error, run / PREVIOUS)
+        return load_from(run / PREVIOUS)
+
+
+def _load(folder: Path, state: TrainingState, configuration: Configuration, *, run: Path) -> None:
     kept = _configuration_of(folder)
     if kept != configuration:
         raise ConfigError(
             f"{run}: was started with another configuration ({_first_difference(kept, configuration)}); "
             "resume with the same one, or train into another folder"
         )
-    state = new_state(configuration, label_set, device)
     try:
         progress = msgspec.json.decode((folder / PROGRESS).read_bytes(), type=Progress)
         content = (folder / STATE).read_bytes()
@@ -226,15 +295,24 @@ def load_last(
     except (OSError, msgspec.DecodeError, SafetensorError) as error:
         raise InputError(f"{folder}: is no whole checkpoint ({error}); nothing to resume from") from error
     state.progress = progress
-    return state
+
+
+def set_rate(state: TrainingState, rate: float) -> None:
+    """Set the learning rate of every group of weights, each by its share."""
+    for group in state.optimiser.param_groups:
+        group["lr"] = rate * group["share"]
 
 
 def _optimiser(network: CoarseToFineNetwork, train: Train) -> torch.optim.Optimizer:
+    encoder = {id(p) for p in network.encoder.parameters()}
+    shares = {1.0: list[nn.Parameter](), train.encoder_rate: list[nn.Parameter]()}
+    for parameter in network.parameters():
+        if parameter.requires_grad:
+            shares[train.encoder_rate if id(parameter) in encoder else 1.0].append(parameter)
+    groups = [{"params": members, "share": share} for share, members in shares.items() if members]
     if train.optimiser == "adamw":
-        return torch.optim.AdamW(
-            network.parameters(), lr=train.learning_rate, weight_decay=train.weight_decay
-        )
-    return torch.optim.Adam(network.parameters(), lr=train.learning_rate, amsgrad=True)
+        return torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=train.weight_decay)
+    return torch.optim.Adam(groups, lr=train.learning_rate, amsgrad=True)
 
 
 def _tensors_of(state: TrainingState) -> dict[str, Tensor]:

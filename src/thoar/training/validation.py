@@ -1,6 +1,6 @@
 """How good the network is on held-out cases, through the same ``Predictor`` that users get."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +10,7 @@ from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import CoarseResult, Segmentation
 from thoar.metrics.overlap import dice
 from thoar.training.cases import TrainingCase, coarse_target
+from thoar.training.world import ALONE, World
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,18 +34,21 @@ class ValidationScores:
         return float(np.mean(values)) if values else 0.0
 
 
-def validate(predictor: Predictor, cases: Sequence[TrainingCase], *, fine: bool) -> ValidationScores:
+def validate(
+    predictor: Predictor, cases: Sequence[TrainingCase], *, fine: bool, world: World = ALONE
+) -> ValidationScores:
     """Return the mean scores over held-out cases.
 
     Args:
         predictor: of the network as it stands.
         cases: to score.
         fine: whether the fine decoders are run.
+        world: the processes that share the cases; all return the same means, the leader an example.
     """
     coarse: dict[str, list[float]] = {}
     drawn: dict[str, list[float]] = {}
     example = None
-    for case in cases:
+    for case in world.own(cases):
         prepared = case.prepared()
         if fine:
             segmentation = predictor.predict_prepared(prepared)
@@ -54,7 +58,10 @@ def validate(predictor: Predictor, cases: Sequence[TrainingCase], *, fine: bool)
         else:
             found = predictor.locate(prepared)
         _add_coarse(coarse, found, case, predictor)
-    return ValidationScores(coarse_dice=_means(coarse), fine_dice=_means(drawn), example=example)
+    names = predictor.label_set.names
+    return ValidationScores(
+        coarse_dice=_means(coarse, names, world), fine_dice=_means(drawn, names, world), example=example
+    )
 
 
 def _add_fine(
@@ -76,5 +83,8 @@ def _add_coarse(
         scores.setdefault(name, []).append(dice(found.mask[name], truth))
 
 
-def _means(scores: dict[str, list[float]]) -> dict[str, float]:
-    return {name: float(np.mean(values)) for name, values in scores.items()}
+def _means(scores: Mapping[str, Sequence[float]], names: Sequence[str], world: World) -> dict[str, float]:
+    """Return the mean per organ that any process has scored."""
+    sums = world.sum([float(sum(scores.get(name, ()))) for name in names])
+    counts = world.sum([float(len(scores.get(name, ()))) for name in names])
+    return {name: total / count for name, total, count in zip(names, sums, counts, strict=True) if count}

@@ -1,0 +1,150 @@
+"""A run's folder: who may write there, and the record kept in it."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import tomli_w
+import torch
+
+from thoar.core.configuration import Configuration, plain
+from thoar.core.errors import ResourceError, ThoarError, UsageError
+from thoar.io.atomic import atomic_bytes
+from thoar.io.lock import locked
+from thoar.training.record import RunRecord, now, peak_memory_mib, read_record, write_record
+from thoar.training.stages import Pace
+from thoar.training.state import TrainingState, recover_checkpoints
+from thoar.training.world import World
+
+CONFIGURATION = "configuration.toml"
+STOP = "stop"
+"""A file that a person makes in a run's folder to end it as a signal would."""
+LOCK = "lock"
+BEFORE = ("prepared", "tensorboard", "run.json", CONFIGURATION, LOCK, "metrics.csv", "failure", "report.html")
+"""What a run that ended before its first checkpoint leaves; the next one may use it."""
+MUCH_WAITING = 0.3
+"""Part of an epoch spent waiting for samples from which on the data are what limits a run."""
+
+_log = logging.getLogger(__name__)
+
+
+def check_folder(folder: Path, *, resume: bool) -> None:
+    """Make a run's folder, or see that it may be used.
+
+    Raises:
+        UsageError: if it is not empty and not to be resumed, or to be resumed and not there.
+    """
+    if resume and not folder.is_dir():
+        raise UsageError(f"{folder}: holds no run to resume; start without --resume")
+    if not resume and folder.exists():
+        if folder.is_dir():
+            recover_checkpoints(folder)
+        if not folder.is_dir() or any(_is_strange(entry) for entry in folder.iterdir()):
+            raise UsageError(
+                f"{folder}: is not an empty folder; choose another, or go on in it with --resume"
+            )
+    folder.mkdir(parents=True, exist_ok=True)
+
+
+def has_checkpoint(folder: Path, world: World) -> bool:
+    """Say whether a run has one, after the leading process has mended what a kill left."""
+    found = world.leads and recover_checkpoints(folder)
+    if world.leads and not found:
+        _log.warning("%s: was interrupted before its first checkpoint; starting from the beginning", folder)
+    return world.any(found)
+
+
+@contextmanager
+def folder_locked(folder: Path, world: World) -> Iterator[None]:
+    """Keep other runs out of the folder, in the leading process alone.
+
+    Raises:
+        UsageError: if another run has it, naming its process.
+    """
+    if not world.leads:
+        yield
+        return
+    holder = read_record(folder)
+    who = f"process {holder.pid} on {holder.host}" if holder else "another process"
+    says = f"{folder}: {who} is training there; wait for it, or choose another folder"
+    with locked(folder / LOCK, says=says):
+        (folder / STOP).unlink(missing_ok=True)
+        try:
+            yield
+        finally:
+            (folder / STOP).unlink(missing_ok=True)
+
+
+@contextmanager
+def recorded(
+    folder: Path, record: RunRecord, configuration: Configuration, world: World
+) -> Iterator[RunRecord]:
+    """Keep ``run.json`` and ``configuration.toml``: what runs, and how it ended.
+
+    Raises:
+        ResourceError: where memory is full, with what to do.
+    """
+    if not world.leads:
+        with memory_errors_explained():
+            yield record
+        return
+    earlier = read_record(folder)
+    if earlier is not None:
+        record.started, record.seconds = earlier.started, earlier.seconds
+        record.initial_model = record.initial_model or earlier.initial_model
+    if not (folder / CONFIGURATION).exists():
+        atomic_bytes(folder / CONFIGURATION, tomli_w.dumps(plain(configuration)).encode())
+    write_record(folder, record)
+    record.outcome = "stopped"
+    try:
+        with memory_errors_explained():
+            yield record
+    except (ThoarError, OSError, RuntimeError) as error:
+        record.outcome, record.error = "failed", " ".join(str(error).split())
+        raise
+    finally:
+        record.ended = now()
+        write_record(folder, record)
+
+
+def note_epoch(folder: Path, record: RunRecord, state: TrainingState, pace: Pace) -> None:
+    """Rewrite the record after an epoch; say once if the data are slower than the device."""
+    progress = state.progress
+    record.epochs_done, record.steps = progress.epoch, progress.steps
+    record.float32_steps = progress.float32_steps
+    record.seconds += pace.seconds
+    record.seconds_per_step = pace.seconds / pace.steps if pace.steps else None
+    record.data_share = pace.data_share
+    record.peak_memory_mib = peak_memory_mib(next(state.network.parameters()).device)
+    if pace.data_share > MUCH_WAITING and not record.warnings:
+        text = (
+            f"the data, not the device, are the limit: {pace.data_share:.0%} of an epoch was spent waiting for "
+            "samples; try train.prefetch = 2, less augmentation, or a faster disk for the prepared cases"
+        )
+        record.warnings = (text,)
+        _log.warning(text)
+    outcome, record.outcome = record.outcome, "running"
+    write_record(folder, record)
+    record.outcome = outcome
+
+
+@contextmanager
+def memory_errors_explained() -> Iterator[None]:
+    """Turn what torch and numpy say where memory is full into a ResourceError that says what to do."""
+    advice = (
+        "not enough memory for this training; `thoar dataset plan` says what it takes and fits a recipe to "
+        "--max-ram or --max-vram (train.recomputed_levels, train.precision, augmentation.longest_scan_cells)"
+    )
+    try:
+        yield
+    except (torch.OutOfMemoryError, MemoryError) as error:
+        raise ResourceError(advice) from error
+    except RuntimeError as error:
+        if "can't allocate memory" not in str(error):
+            raise
+        raise ResourceError(advice) from error
+
+
+def _is_strange(entry: Path) -> bool:
+    return entry.name not in BEFORE and not entry.name.startswith(".")
