@@ -1,0 +1,1 @@
+"""How others lay out labelled scans: each layout read into a data set, and two of them written."""
