@@ -7,8 +7,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from thoar.evaluation.summary import summarise
+from thoar.metrics.plain_numbers import plain_numbers
 from thoar.metrics.scores import OrganScores
+from thoar.metrics.summary import summarise
 
 SAMPLE = "LIDC-IDRI-0001"
 GOALS = {
@@ -71,17 +72,7 @@ def as_json(about: Mapping[str, Any], findings: Findings) -> bytes:
     found = {
         name: msgspec.to_builtins(getattr(findings, name)) for name in ("scores", "chests", "agreements")
     }
-    return msgspec.json.format(msgspec.json.encode(_finite(dict(about) | found)), indent=1) + b"\n"
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not np.isfinite(value):
-        return None if np.isnan(value) else "inf"
-    return value
+    return msgspec.json.format(msgspec.json.encode(plain_numbers(dict(about) | found)), indent=1) + b"\n"
 
 
 def page(about: Mapping[str, Any], findings: Findings) -> Iterator[str]:

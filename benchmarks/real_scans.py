@@ -26,7 +26,8 @@ from provenance import code, processor
 from thoar.core.labels import SEGTHOR
 from thoar.core.volume import Volume, to_canonical
 from thoar.datasets.manifest import read_dataset
-from thoar.inference.bundle import Manifest, read_bundle
+from thoar.inference.bundle import read_bundle
+from thoar.inference.manifest import Manifest
 from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import Segmentation
 from thoar.inference.shipped import find_model

@@ -13,10 +13,10 @@ from thoar.core.versions import version_of
 from thoar.core.volume import Volume, to_canonical
 from thoar.evaluation.pairs import Pair, pair_up
 from thoar.evaluation.results import CaseResult, Results
-from thoar.evaluation.summary import Summary, summarise
 from thoar.imaging.prepare import SAME_GRID_MM
 from thoar.io.formats import read_labels
 from thoar.metrics.scores import TOLERANCE_MM, OrganScores, score_organ
+from thoar.metrics.summary import Summary, summarise
 
 _log = logging.getLogger(__name__)
 

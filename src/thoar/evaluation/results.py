@@ -4,16 +4,16 @@ JSON has no NaN and no infinity. Under ``scores`` and ``summaries``, ``null`` me
 ``"inf"`` infinite; everything else is a plain number (docs/reference/metrics.md).
 """
 
-import math
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from thoar.core.errors import InputError
-from thoar.evaluation.summary import Summary
 from thoar.io.atomic import atomic_bytes
+from thoar.metrics.plain_numbers import numbers_again, plain_numbers
 from thoar.metrics.scores import OrganScores
+from thoar.metrics.summary import Summary
 
 Schema = Literal["thoar.results/1"]
 
@@ -60,7 +60,7 @@ class Results(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
 def results_json(results: Results) -> str:
     """Return the results file's text."""
-    plain = _without_odd_numbers(msgspec.to_builtins(results))
+    plain = plain_numbers(msgspec.to_builtins(results))
     return msgspec.json.format(msgspec.json.encode(plain), indent=2).decode() + "\n"
 
 
@@ -81,9 +81,9 @@ def read_results(path: Path) -> Results:
     """
     try:
         raw: dict[str, Any] = msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
-        raw["summaries"] = _with_odd_numbers(raw.get("summaries"))
+        raw["summaries"] = numbers_again(raw.get("summaries"))
         for case in raw["cases"]:
-            case["scores"] = _with_odd_numbers(case["scores"])
+            case["scores"] = numbers_again(case["scores"])
         return msgspec.convert(raw, Results)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
@@ -95,21 +95,3 @@ def read_results(path: Path) -> Results:
 
 def _check_readable(path: Path) -> None:
     read_results(path)
-
-
-def _without_odd_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _without_odd_numbers(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_without_odd_numbers(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None if math.isnan(value) else "inf"
-    return value
-
-
-def _with_odd_numbers(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_odd_numbers(item) for key, item in value.items()}
-    if value is None:
-        return math.nan
-    return math.inf if value == "inf" else value

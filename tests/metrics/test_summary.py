@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from thoar.evaluation.summary import summarise
+from thoar.metrics.summary import summarise
 
 
 def test_undefined_scores_are_left_out_and_counted():

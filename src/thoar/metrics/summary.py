@@ -1,4 +1,4 @@
-"""Statistics of one score over the cases of an evaluation."""
+"""Statistics of one score over cases."""
 
 import math
 from collections.abc import Iterable
