@@ -18,16 +18,12 @@ from thoar.core.labels import LabelSet, Organ
 from thoar.inference.bundle import (
     CARD,
     CONFIGURATION,
-    MANIFEST,
-    Manifest,
-    Source,
-    TrainedOn,
     parts_of,
     read_bundle,
-    read_manifest,
     write_bundle,
 )
 from thoar.inference.localisation import OrganLocalisation, uncalibrated
+from thoar.inference.manifest import MANIFEST, Manifest, Source, TrainedOn, read_manifest
 from thoar.network.network import build_network
 
 ORGANS = LabelSet(organs=(Organ(name="heart", id=2), Organ(name="left lung", id=7)))
@@ -296,7 +292,7 @@ def doubled_organ(manifest: dict[str, Any]) -> None:
 
 
 MANIFEST_DAMAGES: dict[str, Callable[[dict[str, Any]], object]] = {
-    "format": lambda m: m.update(format=2),
+    "format": lambda m: m.update(format=3),
     "stranger": lambda m: m.update(surprise=1),
     "no label set": lambda m: m.pop("label_set"),
     "no organ": lambda m: m["label_set"].update(organs=[]),
@@ -318,7 +314,7 @@ def test_an_unknown_format_says_which_is_known(bundle: Path) -> None:
     edit_manifest(bundle, lambda manifest: manifest.update(format=17))
     message = refused(bundle, naming=MANIFEST)
     assert "17" in message
-    assert "reads 1" in message
+    assert "reads 1 and 2" in message
 
 
 def test_another_label_set_is_refused(bundle: Path) -> None:

@@ -5,8 +5,8 @@ import pytest
 
 from thoar.core.errors import ModelError
 from thoar.inference import shipped
-from thoar.inference.bundle import MANIFEST
-from thoar.inference.shipped import find_model, real_name, shipped_models
+from thoar.inference.manifest import MANIFEST
+from thoar.inference.shipped import find_members, find_model, real_name, shipped_models
 
 
 def made(folder: Path) -> Path:
@@ -95,3 +95,27 @@ def test_model_that_is_not_shipped_is_refused_with_the_way_to_train_it(package: 
 def test_folder_of_one_s_own_may_be_called_as_a_model_that_is_not_shipped(package: Path) -> None:
     own = made(package.parent / "thorax-paper")
     assert find_model("thorax-paper").resolve() == own.resolve()
+
+
+def test_a_cross_validation_stands_for_all_its_folds_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    for number in (10, 2, 0):
+        made(tmp_path / "cv" / f"fold_{number}" / "best")
+    (tmp_path / "cv" / "fold_of_old").mkdir()
+    (tmp_path / "cv" / "prepared").mkdir()
+    folders = find_members(tmp_path / "cv")
+    assert [folder.parent.name for folder in folders] == ["fold_0", "fold_2", "fold_10"]
+    with pytest.raises(ModelError, match=r"holds the 3 folds .*name one of them, as in .*fold_0"):
+        find_model(tmp_path / "cv")
+
+
+def test_a_fold_without_a_model_is_named(tmp_path: Path) -> None:
+    made(tmp_path / "cv" / "fold_0" / "best")
+    (tmp_path / "cv" / "fold_1").mkdir()
+    with pytest.raises(ModelError, match="fold_1: has no model yet"):
+        find_members(tmp_path / "cv")
+
+
+def test_the_only_fold_is_a_model_like_any_other(tmp_path: Path) -> None:
+    bundle = made(tmp_path / "cv" / "fold_3" / "best")
+    assert find_members(tmp_path / "cv") == (bundle,)
+    assert find_model(tmp_path / "cv") == bundle

@@ -25,7 +25,7 @@ from thoar.core.errors import (
 )
 from thoar.core.labels import SEGTHOR
 from thoar.datasets.scans import Scan
-from thoar.inference.bundle import MANIFEST
+from thoar.inference.manifest import MANIFEST
 from thoar.inference.predictor import Predictor
 from thoar.io.formats import read_labels, read_volume
 from thoar.pictures import png as png_module

@@ -15,7 +15,18 @@ import typer
 from thoar.core.errors import EXIT_BUG, EXIT_SIGNALLED, ResourceError, ThoarError, exit_code_of, foreseen
 from thoar.core.versions import version_of
 
-COMMANDS = ("segment", "convert", "train", "evaluate", "dataset", "phantom", "sample", "model", "info")
+COMMANDS = (
+    "segment",
+    "convert",
+    "train",
+    "evaluate",
+    "report",
+    "dataset",
+    "phantom",
+    "sample",
+    "model",
+    "info",
+)
 """In the order of ``thoar --help``. Each is a module here with a function or sub-application of its name."""
 
 ANYWHERE = ("--quiet", "--verbose")

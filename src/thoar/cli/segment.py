@@ -38,10 +38,14 @@ def segment(
     *,
     out: Annotated[Path, typer.Option("-o", "--output", metavar="OUT", help="Folder for the results.")],
     model: Annotated[
-        str, typer.Option(help="A shipped model's name, or the folder of a bundle or a training run.")
+        str,
+        typer.Option(
+            help="A shipped model's name, or the folder of a bundle, a training run or a cross-validation."
+        ),
     ] = "thorax",
     organs: Annotated[
-        str | None, typer.Option(help="Only these, as in heart,esophagus; all by default.")
+        str | None,
+        typer.Option(help="Only these, as in heart,esophagus; by default all that are not optional."),
     ] = None,
     formats: Annotated[
         str,

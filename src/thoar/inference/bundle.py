@@ -4,6 +4,7 @@ BUNDLE/
   manifest.json            labels, localisation, sources, SHA-256 of every other file
   configuration.toml       the resolved configuration of the run that made it
   encoder.safetensors  coarse.safetensors  fine_<organ>.safetensors
+  coarse_<organ>.safetensors   of an organ that was added later
   card.md                  (optional) what a person should know before using it
 """
 
@@ -20,86 +21,15 @@ from safetensors.torch import load, save
 from torch import Tensor, nn
 
 from thoar.core.configuration import Configuration, configuration_from, load_toml, plain
-from thoar.core.errors import ConfigError, LabelError, ModelError
+from thoar.core.errors import ConfigError, ModelError
 from thoar.core.labels import LabelSet
 from thoar.core.versions import version_of
 from thoar.inference.localisation import OrganLocalisation
+from thoar.inference.manifest import MANIFEST, History, Manifest, read_manifest
 from thoar.network.network import CoarseToFineNetwork, build_network
 
-MANIFEST = "manifest.json"
 CONFIGURATION = "configuration.toml"
 CARD = "card.md"
-FORMAT = 1
-
-
-class Source(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Something a model was trained on.
-
-    Attributes:
-        name: short.
-        citation: how its makers want it cited.
-        licence: SPDX identifier where there is one.
-        cases: ids of the patients (or groups) it gave; empty for synthetic anatomy.
-    """
-
-    name: str
-    citation: str = ""
-    licence: str = ""
-    cases: tuple[str, ...] = ()
-
-
-class TrainedOn(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What a network has seen.
-
-    Attributes:
-        cases: ids of the cases and groups.
-        sources: number of cases per source that the data set names; "" counts those it says nothing of.
-    """
-
-    cases: tuple[str, ...] = ()
-    sources: dict[str, int] = msgspec.field(default_factory=dict)
-
-    def __add__(self, other: "TrainedOn") -> "TrainedOn":
-        names = sorted(self.sources.keys() | other.sources.keys())
-        return TrainedOn(
-            cases=tuple(sorted({*self.cases, *other.cases})),
-            sources={name: self.sources.get(name, 0) + other.sources.get(name, 0) for name in names},
-        )
-
-
-class Manifest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What stands beside the weights.
-
-    Attributes:
-        format: version of this layout.
-        name: the model's.
-        thoar_version: that wrote it.
-        label_set: the organs, in channel order.
-        localisation: per organ, how its box is found.
-        sources: what it was trained on.
-        training_cases: ids of all cases and groups it was trained on.
-        training_sources: see :class:`TrainedOn`.
-        parameters: number of weights.
-        fine_trained: whether the fine decoders are trained; not so after the coarse stage alone.
-        sha256: of every other file of the bundle, by name.
-    """
-
-    format: int = FORMAT
-    name: str
-    thoar_version: str
-    label_set: LabelSet
-    localisation: dict[str, OrganLocalisation]
-    sources: tuple[Source, ...] = ()
-    training_cases: tuple[str, ...] = ()
-    training_sources: dict[str, int] = msgspec.field(default_factory=dict)
-    parameters: int
-    fine_trained: bool = True
-    sha256: dict[str, str]
-
-    @property
-    def trained_on(self) -> TrainedOn:
-        """What the network has seen."""
-        return TrainedOn(cases=self.training_cases, sources=self.training_sources)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -110,7 +40,7 @@ class Bundle:
         folder: where it was read from.
         manifest: see :class:`Manifest`.
         configuration: of the run that made it.
-        network: float32, on the CPU, in evaluation mode; it has the fine decoders that were asked for.
+        network: float32, on the CPU, in evaluation mode; it has the decoders that were asked for.
     """
 
     folder: Path
@@ -132,7 +62,7 @@ def write_bundle(
     label_set: LabelSet,
     localisation: Mapping[str, OrganLocalisation],
     about: Manifest | None = None,
-    trained_on: TrainedOn | None = None,
+    history: History | None = None,
     fine_trained: bool = True,
     half: bool = False,
     card: str = "",
@@ -145,14 +75,14 @@ def write_bundle(
         configuration: the resolved one.
         label_set: the organs, in channel order.
         localisation: per organ.
-        about: a manifest whose name, sources and record of training are taken over.
-        trained_on: what the network has seen, where there is no such manifest.
+        about: a manifest whose name, sources and history are taken over.
+        history: of the model, where there is no such manifest.
         fine_trained: see :class:`Manifest`.
         half: keep the weights in float16.
         card: text of ``card.md``.
     """
     parts = parts_of(network)
-    seen = about.trained_on if about else trained_on or TrainedOn()
+    history = about.history if about else history or History()
     for name, weights in parts.items():
         dtype = torch.float16 if half else torch.float32
         plain_weights = {key: value.detach().to("cpu", dtype).contiguous() for key, value in weights.items()}
@@ -166,10 +96,12 @@ def write_bundle(
         label_set=label_set,
         localisation=dict(localisation),
         sources=about.sources if about else (),
-        training_cases=seen.cases,
-        training_sources=seen.sources,
+        training_cases=history.trained_on.cases,
+        training_sources=history.trained_on.sources,
         parameters=sum(value.numel() for weights in parts.values() for value in weights.values()),
         fine_trained=fine_trained,
+        added=history.added,
+        optional=history.optional,
         sha256={
             file.name: _sha256(file)
             for file in sorted(folder.iterdir())
@@ -179,32 +111,12 @@ def write_bundle(
     (folder / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2))
 
 
-def read_manifest(folder: Path) -> Manifest:
-    """Read a bundle's manifest alone.
-
-    Raises:
-        ModelError: if it is missing or damaged, or of a format we do not know.
-    """
-    path = folder / MANIFEST
-    try:
-        manifest = msgspec.json.decode(path.read_bytes(), type=Manifest)
-    except OSError as error:
-        raise ModelError(
-            f"{folder}: is no model bundle ({MANIFEST} cannot be read: {error.strerror})"
-        ) from error
-    except (msgspec.DecodeError, UnicodeDecodeError, LabelError) as error:
-        raise ModelError(f"{path}: is damaged or of another version: {error}") from error
-    if manifest.format != FORMAT:
-        raise ModelError(f"{path}: has format {manifest.format}, this version of thoar reads {FORMAT}")
-    return manifest
-
-
 def read_bundle(folder: Path, *, organs: Sequence[str] | None = None) -> Bundle:
     """Read a bundle, checking every file's SHA-256, every tensor's name, shape and finiteness.
 
     Args:
         folder: the bundle.
-        organs: whose fine decoders are wanted; the files of the others are not read. All where None.
+        organs: whose decoders are wanted; files that none of these needs are not read. All where None.
 
     Raises:
         ModelError: if anything is missing, damaged, or does not fit.
@@ -212,7 +124,12 @@ def read_bundle(folder: Path, *, organs: Sequence[str] | None = None) -> Bundle:
     """
     manifest = read_manifest(folder)
     wanted = manifest.label_set if organs is None else manifest.label_set.subset(tuple(organs))
-    unwanted = {_fine_file(name) for name in manifest.label_set.names if name not in wanted.names}
+    unwanted = {
+        file
+        for name in manifest.label_set.names
+        if name not in wanted.names
+        for file in (_fine_file(name), _coarse_file(name))
+    }
     contents = {
         name: _checked_bytes(folder, name, digest)
         for name, digest in manifest.sha256.items()
@@ -221,10 +138,10 @@ def read_bundle(folder: Path, *, organs: Sequence[str] | None = None) -> Bundle:
     if CONFIGURATION not in contents:
         raise ModelError(f"{folder}: the manifest names no {CONFIGURATION}")
     configuration = _configuration(folder)
-    _refuse_unmatched(folder, set(manifest.label_set.names), set(manifest.localisation))
-    network = _unfilled_network(folder, configuration, manifest.label_set)
-    for name in set(network.fine) - set(wanted.names):
-        del network.fine[name]
+    network = _unfilled_network(folder, configuration, manifest)
+    for decoders in (network.fine, network.own_coarse):
+        for name in set(decoders) - set(wanted.names):
+            del decoders[name]
     for name, module in _modules(network).items():
         if name not in contents:
             raise ModelError(f"{folder}: the manifest names no {name}, which its label set needs")
@@ -239,27 +156,25 @@ def _configuration(folder: Path) -> Configuration:
         raise ModelError(str(error)) from error
 
 
-def _refuse_unmatched(folder: Path, organs: set[str], located: set[str]) -> None:
-    if organs != located:
-        raise ModelError(
-            f"{folder / MANIFEST}: localisation is given for {sorted(located)}, organs are {sorted(organs)}"
-        )
-
-
 def _modules(network: CoarseToFineNetwork) -> dict[str, nn.Module]:
     modules = {"encoder.safetensors": network.encoder, "coarse.safetensors": network.coarse}
+    modules |= {_coarse_file(organ): decoder for organ, decoder in network.own_coarse.items()}
     return modules | {_fine_file(organ): decoder for organ, decoder in network.fine.items()}
+
+
+def _coarse_file(organ: str) -> str:
+    return f"coarse_{organ}.safetensors"
 
 
 def _fine_file(organ: str) -> str:
     return f"fine_{organ}.safetensors"
 
 
-def _unfilled_network(folder: Path, configuration: Configuration, label_set: LabelSet) -> CoarseToFineNetwork:
+def _unfilled_network(folder: Path, configuration: Configuration, manifest: Manifest) -> CoarseToFineNetwork:
     """Return a network of shapes alone: a hostile width takes no memory, and no random number is drawn."""
     try:
         with torch.device("meta"):
-            return build_network(configuration.network, label_set.names)
+            return build_network(configuration.network, manifest.label_set.names, manifest.own_coarse)
     except (KeyError, RuntimeError, TypeError, ValueError) as error:
         raise ModelError(f"{folder}: describes a network that cannot be built: {error}") from error
 

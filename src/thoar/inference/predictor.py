@@ -22,12 +22,13 @@ from thoar.core.labels import LabelSet, Organ
 from thoar.core.volume import Volume
 from thoar.imaging.components import component_sizes, components_of_at_least
 from thoar.imaging.prepare import Prepared, prepare, restore
-from thoar.inference.bundle import Bundle, read_bundle
+from thoar.inference.bundle import Bundle
 from thoar.inference.drawing import Drawing, draw_organ
+from thoar.inference.ensemble import read_model
 from thoar.inference.flags import box_faces_reached, coarse_fine_dice, has_unusual_volume, scan_faces_reached
 from thoar.inference.localisation import OrganLocalisation, coarse_mask
 from thoar.inference.segmentation import CoarseResult, OrganFlags, OrganSegmentation, Segmentation
-from thoar.inference.shipped import DEFAULT_MODEL, find_model
+from thoar.inference.shipped import DEFAULT_MODEL
 from thoar.network.encoder import Levels
 from thoar.network.network import CoarseToFineNetwork
 
@@ -59,10 +60,10 @@ class Predictor:
     """A network on a device, ready to segment scans.
 
     Args:
-        network: is moved to the device and put into evaluation mode; it may lack fine decoders, whose
-            organs are then located but not drawn.
+        network: is moved to the device and put into evaluation mode; it may lack decoders, whose organs
+            are then not located or not drawn.
         configuration: of preparation, network and localisation.
-        label_set: the organs of the network's coarse channels.
+        label_set: the organs that the network knows, and perhaps more.
         localisation: per organ.
         device: see :func:`choose_device`.
     """
@@ -128,7 +129,7 @@ class Predictor:
         self, prepared: Prepared, *, organs: Sequence[str] | None = None, prepare_s: float = 0.0
     ) -> Segmentation:
         """Segment a scan that is prepared already; otherwise as :meth:`predict`."""
-        wanted = self._drawn if organs is None else self._drawn.subset(tuple(organs))
+        wanted = self.drawn if organs is None else self.drawn.subset(tuple(organs))
         with torch.inference_mode(), _memory_errors_explained(prepared.geometry):
             began = time.perf_counter()
             levels, coarse = self._encode(prepared, wanted)
@@ -145,15 +146,14 @@ class Predictor:
         )
 
     def locate(self, prepared: Prepared) -> CoarseResult:
-        """Return the coarse result of every organ alone."""
+        """Return the coarse result of every organ that has a coarse channel, and nothing else."""
         with torch.inference_mode(), _memory_errors_explained(prepared.geometry):
-            return self._encode(prepared, self.label_set)[1]
+            return self._encode(prepared, self.label_set.subset(self.network.located))[1]
 
     @property
-    def _drawn(self) -> LabelSet:
-        return self.label_set.subset(
-            tuple(name for name in self.label_set.names if name in self.network.fine)
-        )
+    def drawn(self) -> LabelSet:
+        """The organs that are drawn when none is named."""
+        return self.label_set.subset(self.network.drawn)
 
     @property
     def _stride_zyx(self) -> Index3:
@@ -168,7 +168,7 @@ class Predictor:
     def _coarse_result(
         self, maps: Float32[np.ndarray, "channel z y x"], prepared: Prepared, wanted: LabelSet
     ) -> CoarseResult:
-        channels = {name: 1 + i for i, name in enumerate(self.label_set.names)}  # 0 is the background
+        channels = {name: 1 + i for i, name in enumerate(self.network.located)}  # 0 is the background
         probability = {name: maps[channels[name]] for name in wanted.names}
         least = self.configuration.localisation.min_component_cells
         mask = {
@@ -244,10 +244,9 @@ def segment(
     organs: Sequence[str] | None = None,
     device: str = "auto",
 ) -> Segmentation:
-    """Segment a CT in memory with a shipped model, a bundle or a run; see :meth:`Predictor.predict`."""
-    folder = find_model(model, accelerated=choose_device(device).type != "cpu")
-    predictor = Predictor.from_bundle(read_bundle(folder, organs=organs), device=device)
-    return predictor.predict(volume)
+    """Segment a CT in memory; see :func:`read_model` for the model and :meth:`Predictor.predict`."""
+    bundle = read_model(model, organs=organs, accelerated=choose_device(device).type != "cpu")
+    return Predictor.from_bundle(bundle, device=device).predict(volume)
 
 
 def _without_small_parts(

@@ -1,6 +1,7 @@
 """Checksums of what was read or written."""
 
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 
 from thoar.core.errors import InputError
@@ -16,10 +17,14 @@ def digest_of(path: Path) -> str:
     Raises:
         InputError: if a file cannot be read.
     """
-    files = files_of(path)
-    if len(files) == 1:
-        return sha256_of(files[0])
-    return hashlib.sha256(b"".join(bytes.fromhex(sha256_of(file)) for file in files)).hexdigest()
+    return sha256_of_all([sha256_of(file) for file in files_of(path)])
+
+
+def sha256_of_all(digests: Sequence[str]) -> str:
+    """Return a lone digest itself, and of several the SHA-256 of them in order, all in hexadecimal."""
+    if len(digests) == 1:
+        return digests[0]
+    return hashlib.sha256(b"".join(bytes.fromhex(digest) for digest in digests)).hexdigest()
 
 
 def sha256_of(file: Path) -> str:

@@ -30,7 +30,7 @@ class FineDecoder(nn.Module):
         self.last = convolution(widths[0], 1, bias=True)
 
     def forward(self, crops: Levels) -> Float[Tensor, "batch 1 z y x"]:
-        """Return the organ's probability, float32, on the grid of the finest crop and this decoder's device."""
+        """Return the organ's probability on the grid of the finest crop, on this decoder's own device."""
         here = self.last.weight.device
         *uppers, features = (enter(crop.to(here)) for enter, crop in zip(self.enter, crops, strict=True))
         for narrow, refine, upper in zip(self.narrow, self.refine, reversed(uppers), strict=True):

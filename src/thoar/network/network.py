@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from thoar.core.box import Box, Index3
 from thoar.core.configuration import Network
-from thoar.network.coarse import CoarseDecoder, CoarseMaps
+from thoar.network.coarse import CoarseDecoder, CoarseMaps, joined
 from thoar.network.encoder import Encoder, Levels
 from thoar.network.fine import FineDecoder
 from thoar.network.roi import crop_levels
@@ -37,9 +37,14 @@ class CoarseToFineNetwork(nn.Module):
     Args:
         encoder: image to levels; where two encoders' levels follow each other, ``locate`` sees the first
             encoder's and ``draw`` the second's.
-        coarse: levels to coarse maps.
+        coarse: levels to the coarse maps of all organs but those of ``own_coarse``.
         fine: each organ's decoder, crops to probability.
         strides_zyx: input voxels per feature voxel of each level.
+        own_coarse: organs that were added to a trained network, each with a coarse decoder of its own, so
+            that nothing of the others changes; they come last in ``fine``.
+
+    Raises:
+        ValueError: if they do not.
     """
 
     def __init__(
@@ -49,33 +54,61 @@ class CoarseToFineNetwork(nn.Module):
         coarse: nn.Module,
         fine: Mapping[str, nn.Module],
         strides_zyx: Sequence[Index3],
+        own_coarse: Mapping[str, nn.Module] | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.coarse = coarse
         self.fine = nn.ModuleDict(fine)
+        self.own_coarse = nn.ModuleDict(own_coarse or {})
         self.strides_zyx = tuple(strides_zyx)
+        self._share_coarse = tuple(name for name in fine if name not in self.own_coarse)
+        if self.located != tuple(fine):
+            raise ValueError(f"of {list(fine)}, those with coarse decoders of their own must come last")
+
+    @property
+    def located(self) -> tuple[str, ...]:
+        """The organs of the coarse maps, in the order of their channels, which follow the background's."""
+        return (*self._share_coarse, *self.own_coarse)
+
+    @property
+    def drawn(self) -> tuple[str, ...]:
+        """The organs that have a fine decoder here."""
+        return tuple(self.fine)
 
     def encode(self, image: Float[Tensor, "batch 1 z y x"]) -> Levels:
         """Return every level's features; the image's axes are multiples of the total stride."""
         return self.encoder(image)
 
     def locate(self, levels: Levels) -> CoarseMaps:
-        """Return the coarse maps of all organs."""
-        return self.coarse(levels[: len(self.strides_zyx)])
+        """Return the coarse maps of all organs in ``located``."""
+        seen = levels[: len(self.strides_zyx)]
+        return joined([decoder(seen) for decoder in (self.coarse, *self.own_coarse.values())])
 
     def draw(self, levels: Levels, organ: str, box_zyx: Box) -> Float[Tensor, "batch 1 z y x"]:
         """Return one organ's probability inside a box of input voxels on multiples of the total stride."""
         return self.fine[organ](crop_levels(levels[-len(self.strides_zyx) :], box_zyx, self.strides_zyx))
 
 
-def build_network(configuration: Network, organ_names: Sequence[str]) -> CoarseToFineNetwork:
-    """Return a freshly initialised network; the weights come from torch's global random stream."""
+def build_network(
+    configuration: Network, organ_names: Sequence[str], own_coarse: Sequence[str] = ()
+) -> CoarseToFineNetwork:
+    """Return a freshly initialised network; the weights come from torch's global random stream.
+
+    Args:
+        configuration: widths, strides, dilations.
+        organ_names: in the order of the coarse channels.
+        own_coarse: the last of these that have a coarse decoder of their own.
+
+    Raises:
+        ValueError: if these are not the last.
+    """
     network = CoarseToFineNetwork(
         encoder=_encoder(configuration),
-        coarse=CoarseDecoder(configuration, len(organ_names)),
+        coarse=CoarseDecoder(configuration, len(organ_names) - len(own_coarse)),
         fine={name: FineDecoder(configuration) for name in organ_names},
         strides_zyx=configuration.stride_zyx_of_levels,
+        own_coarse={name: CoarseDecoder(configuration, 1) for name in own_coarse},
     )
     network.apply(_initialise)
     return network

@@ -91,10 +91,9 @@ def _read_and_predict(segmenter: Segmenter, case: InputCase) -> tuple[Scan, Segm
     with _memory_errors_explained(case.path):
         scan = read_scan(case.path, segmenter.request.reading)
     read_s = time.perf_counter() - began
-    writing, organs = segmenter.request.writing, segmenter.predictor.label_set.organs
+    writing = segmenter.request.writing
     if "rtstruct" in writing.formats:
-        wanted = [o for o in organs if segmenter.request.organs is None or o.name in segmenter.request.organs]
-        named = [called(organ, writing.names) for organ in wanted]
+        named = [called(organ, writing.names) for organ in segmenter.predictor.drawn.organs]
         check_rtstruct_target(scan, named, append_to=writing.append_to)
     try:
         return scan, segmenter.predictor.predict(scan.volume, organs=segmenter.request.organs), read_s

@@ -14,9 +14,11 @@ from thoar.core.geometry import Vector3
 from thoar.core.versions import version_of
 from thoar.datasets.scans import Scan
 from thoar.imaging.prepare import PreparationReport
-from thoar.inference.bundle import MANIFEST, Bundle, Source
+from thoar.inference.bundle import Bundle
+from thoar.inference.ensemble import manifests_of
+from thoar.inference.manifest import Source
 from thoar.inference.segmentation import OrganFlags, OrganSegmentation, Segmentation
-from thoar.io.digest import digest_of
+from thoar.io.digest import digest_of, sha256_of_all
 from thoar.pipeline.dicom_outputs import StructuresRecord
 
 SCHEMA = "thoar.run/2"
@@ -52,7 +54,9 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     Attributes:
         name: its own.
-        manifest_sha256: of its manifest, which holds every other file's.
+        manifest_sha256: of its manifest, which holds every other file's; of several members, of theirs.
+        members: SHA-256 of every member's manifest, by its path from the model's folder, where the model is
+            the folds of a cross-validation.
         thoar_version: that wrote it.
         sources: what it was trained on.
         training_cases: ids of the cases and groups it was trained on.
@@ -65,6 +69,7 @@ class ModelRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     sources: tuple[Source, ...]
     training_cases: tuple[str, ...]
     configuration: Configuration
+    members: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 class OrganRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -139,13 +144,15 @@ def input_record(path: Path, scan: Scan) -> InputRecord:
 
 def model_record(bundle: Bundle) -> ModelRecord:
     """Return the record of a bundle."""
+    manifests = manifests_of(bundle)
     return ModelRecord(
         name=bundle.manifest.name,
-        manifest_sha256=digest_of(bundle.folder / MANIFEST),
+        manifest_sha256=sha256_of_all(tuple(manifests.values())),
         thoar_version=bundle.manifest.thoar_version,
         sources=bundle.manifest.sources,
-        training_cases=bundle.manifest.training_cases,
+        training_cases=bundle.manifest.seen.cases,
         configuration=bundle.configuration,
+        members=manifests if len(manifests) > 1 else {},
     )
 
 

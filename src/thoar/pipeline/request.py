@@ -8,9 +8,10 @@ from pathlib import Path
 from thoar.core.errors import UsageError
 from thoar.core.versions import version_of
 from thoar.datasets.scans import is_series
-from thoar.inference.bundle import Bundle, read_bundle
+from thoar.inference.bundle import Bundle
+from thoar.inference.ensemble import read_model
 from thoar.inference.predictor import Predictor, choose_device
-from thoar.inference.shipped import DEFAULT_MODEL, find_model
+from thoar.inference.shipped import DEFAULT_MODEL
 from thoar.io.dicom.records import PLAIN, ReadOptions
 from thoar.io.structures.organ_mask import Maker
 from thoar.pipeline.inputs import InputCase
@@ -26,8 +27,8 @@ class Request:
     """What is wanted for every case.
 
     Attributes:
-        model: a shipped name, a bundle or a run.
-        organs: names; None for all.
+        model: a shipped name, a bundle, a run, or a cross-validation's folder.
+        organs: names; None for all that are not optional.
         device: see :func:`thoar.inference.predictor.choose_device`.
         reading: what the reader of DICOM may do.
         writing: what is written.
@@ -62,8 +63,8 @@ def load_segmenter(request: Request) -> Segmenter:
         ConfigError: if a name is given to an organ that it does not know.
         UsageError: for an unknown device.
     """
-    folder = find_model(request.model, accelerated=choose_device(request.device).type != "cpu")
-    bundle = read_bundle(folder, organs=request.organs)
+    accelerated = choose_device(request.device).type != "cpu"
+    bundle = read_model(request.model, organs=request.organs, accelerated=accelerated)
     refuse_unknown(request.writing.names, bundle.manifest.label_set.names)
     return Segmenter(
         bundle=bundle, predictor=Predictor.from_bundle(bundle, device=request.device), request=request
