@@ -1,7 +1,9 @@
 """A data set of small chests: a body, two lungs, a round heart and a straight trachea."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +16,9 @@ from thoar.core.labels import LabelSet, Organ
 from thoar.core.volume import LabelVolume, Volume
 from thoar.datasets.manifest import Case, Dataset, read_dataset, write_dataset
 from thoar.io.formats import write_labels, write_volume
+from thoar.training.run import Setting, train
+from thoar.training.split import held_out
+from thoar.training.stages import Event, Outcome
 
 TWO_ORGANS = LabelSet(organs=(Organ(name="heart", id=2), Organ(name="trachea", id=3)))
 
@@ -100,6 +105,59 @@ def write_small_dataset(folder: Path, *, cases: int = 4) -> Dataset:
 @pytest.fixture(scope="session")
 def small_dataset(tmp_path_factory: pytest.TempPathFactory) -> Dataset:
     return write_small_dataset(tmp_path_factory.mktemp("small") / "dataset")
+
+
+@pytest.fixture(scope="session")
+def train_small(
+    small_dataset: Dataset, small_configuration: Callable[..., Configuration]
+) -> Callable[..., Outcome]:
+    """A function that trains one epoch of each stage into a folder; ``only`` so many steps of it."""
+
+    def train_small(
+        folder: Path,
+        *overrides: str,
+        dataset: Dataset = small_dataset,
+        resume: bool = False,
+        only: float = float("inf"),
+        watch: Callable[[Event], None] = lambda _: None,
+        **setting: Any,
+    ) -> Outcome:
+        configuration = small_configuration("train.coarse_epochs=1", "train.joint_epochs=1", *overrides)
+        steps = [0]
+
+        def counting(event: Event) -> None:
+            steps[0] += event.kind == "step"
+            watch(event)
+
+        return train(
+            configuration,
+            held_out(dataset.cases, validation_cases=configuration.train.validation_cases, seed=3),
+            folder,
+            label_set=dataset.label_set,
+            setting=Setting(device="cpu", watch=counting, should_stop=lambda: steps[0] >= only, **setting),
+            resume=resume,
+        )
+
+    return train_small
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory, train_small: Callable[..., Outcome]) -> Path:
+    """What ``train_small`` leaves if nothing interrupts it."""
+    run = tmp_path_factory.mktemp("small") / "run"
+    assert train_small(run) == "finished"
+    return run
+
+
+@pytest.fixture(scope="session")
+def bits() -> Callable[[Path], dict[str, str]]:
+    """A function from a run to the SHA-256 of the files of its bundles."""
+
+    def bits(run: Path) -> dict[str, str]:
+        files = [path for kind in ("best", "last") for path in sorted((run / kind).iterdir())]
+        return {str(f.relative_to(run)): hashlib.sha256(f.read_bytes()).hexdigest() for f in files}
+
+    return bits
 
 
 @pytest.fixture(autouse=True)

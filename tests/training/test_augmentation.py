@@ -120,6 +120,26 @@ def test_labels_move_with_the_image(seed):
     assert dice((unmoved == 3).numpy(), (labels == 3).numpy()) < 0.97
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_a_small_label_anywhere_is_moved_as_its_mask_would_be(seed):
+    rng = np.random.default_rng(seed)
+    labels = torch.zeros(SHAPE, dtype=torch.uint8)
+    first = [int(rng.integers(0, n - 5)) * (seed % 3) // 2 for n in SHAPE]  # seeds 0 and 3: in the corner
+    labels[tuple(slice(a, a + 6) for a in first)] = 7
+    where = msgspec.structs.replace(
+        draw_augmentation(rng, msgspec.structs.replace(RANGES, probability=1.0), coarse_slices=16),
+        shift_hu=0.0, gain=1.0, contrast_gain=1.0, noise_hu=0.0, blur_mm=0.0, thick_slices_mm=0.0,
+    )  # fmt: skip
+    mask, moved = changed((labels == 7).float(), labels, where)
+    assert torch.equal(moved == 7, mask >= 0.5)
+
+
+def test_blur_and_thick_slices_repeat_the_edges():
+    image, labels = torch.full(SHAPE, 0.5), torch.zeros(SHAPE, dtype=torch.uint8)
+    found, _ = changed(image, labels, AugmentationParameters(blur_mm=3.0, thick_slices_mm=9.0))
+    assert found.numpy() == pytest.approx(0.5, abs=1e-6)
+
+
 def test_displacements_are_millimetres_of_the_deviation_asked_for():
     ramp = torch.from_numpy(((positions_mm()[1] + 50) / 100).astype(np.float32))
     ranges = msgspec.structs.replace(RANGES, elastic_period_mm=8.0)

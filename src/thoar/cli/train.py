@@ -6,28 +6,32 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
+from thoar.cli.recipe import read_recipe, recipe_values, seconds
+from thoar.cli.train_folds import Plan, keep_splits, plans_of
 from thoar.cli.train_watch import signals_caught, watcher
-from thoar.core.errors import EXIT_SIGNALLED, EXIT_UNFINISHED, ConfigError, UsageError
+from thoar.core.errors import EXIT_SIGNALLED, EXIT_UNFINISHED, UsageError
 
 if TYPE_CHECKING:
     from thoar.core.configuration import Configuration
+    from thoar.core.labels import LabelSet
     from thoar.datasets.manifest import Dataset
     from thoar.inference.bundle import Bundle
     from thoar.training.run import Setting
-    from thoar.training.split import Split
     from thoar.training.stages import Outcome
     from thoar.training.world import World
 
 
 def train(
     recipe: Annotated[
-        str, typer.Argument(metavar="CONFIG", help="A shipped recipe (paper, fast, tiny) or a TOML file.")
+        str,
+        typer.Argument(
+            metavar="CONFIG", help="A shipped recipe (paper, best, fast, tiny, adapt) or a TOML file."
+        ),
     ],
     *,
     data: Annotated[Path, typer.Option(help="A data set: dataset.toml, or SegTHOR's layout.")],
@@ -41,9 +45,13 @@ def train(
     max_time: Annotated[
         str | None, typer.Option(help="Stop with a checkpoint after, say, 90s, 40m or 2h (exit code 9).")
     ] = None,
-    init: Annotated[
+    begin_with: Annotated[
         str | None,
-        typer.Option(metavar="MODEL", help="Begin with this model's weights, not with fresh ones."),
+        typer.Option(
+            "--from",
+            metavar="MODEL",
+            help="Begin with this model: its weights, its settings where CONFIG (as in adapt) says nothing.",
+        ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where RUN stopped.")] = False,
     fold: Annotated[
@@ -68,19 +76,17 @@ def train(
 ) -> None:
     """Train a network: the coarse stage, then coarse and fine together."""
     from thoar.datasets.manifest import read_dataset
-    from thoar.inference.bundle import read_bundle
-    from thoar.inference.shipped import find_model
     from thoar.training.run import Setting
 
     began = time.monotonic()
-    limit_s = math.inf if max_time is None else _seconds(max_time)
-    configuration = _configuration(
-        recipe, [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
-    )
+    limit_s = math.inf if max_time is None else seconds(max_time)
+    settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
+    model, configuration = _beginning(recipe, settings, begin_with)
     _set_determinism(deterministic)
     dataset = read_dataset(data)
-    plans = _plans(dataset, configuration, out, fold=fold, folds=folds, split=split)
+    initial, label_set = _start(model, dataset, configuration)
     with _world(device) as (world, own_device), signals_caught() as caught, _indeterminism_explained():
+        plans = plans_of(dataset.cases, configuration.train, out, fold=fold, folds=folds, split=split)
         with watcher(quiet=not world.leads) as watch:
             work = _Work(
                 configuration=configuration,
@@ -93,9 +99,12 @@ def train(
                     watch=watch,
                     should_stop=lambda: bool(caught) or time.monotonic() - began > limit_s,
                 ),
-                initial=read_bundle(find_model(init)) if init is not None else None,
+                label_set=label_set,
+                initial=initial,
                 resume=resume,
             )
+            if world.leads:
+                keep_splits(plans, out)
             outcome = _train_all(work, plans)
         if world.leads:
             _conclude(out, plans, outcome)
@@ -106,60 +115,18 @@ def train(
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Plan:
-    """One run to be done: its number among the folds, its cases, its folder."""
-
-    fold: int | None
-    split: "Split"
-    folder: Path
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class _Work:
     """What all runs of one command share."""
 
     configuration: "Configuration"
     dataset: "Dataset"
     setting: "Setting"
+    label_set: "LabelSet"
     initial: "Bundle | None"
     resume: bool
 
 
-def _plans(
-    dataset: "Dataset",
-    configuration: "Configuration",
-    out: Path,
-    *,
-    fold: str | None,
-    folds: int,
-    split: Path | None,
-) -> list[_Plan]:
-    """Return the runs asked for: one with some cases held out, one fold, or all."""
-    from thoar.training import split as splits
-
-    settings = configuration.train
-    if fold is None and split is None:
-        held = splits.held_out(dataset.cases, validation_cases=settings.validation_cases, seed=settings.seed)
-        return [_Plan(fold=None, split=held, folder=out)]
-    every = (
-        splits.read_splits(split, dataset.cases)
-        if split is not None
-        else splits.folds(dataset.cases, folds, seed=settings.seed)
-    )
-    plans = [_Plan(fold=k, split=one, folder=out / f"fold_{k}") for k, one in enumerate(every)]
-    return plans if fold == "all" else [plans[_fold_number(fold, len(plans))]]
-
-
-def _fold_number(fold: str | None, count: int) -> int:
-    """Return the number that ``--fold`` means; a file of one split needs none."""
-    if fold is None and count == 1:
-        return 0
-    if fold is None or not fold.isdecimal() or int(fold) >= count:
-        raise UsageError(f"--fold {fold or ''}: expected 0 to {count - 1}, or all")
-    return int(fold)
-
-
-def _train_all(work: _Work, plans: list[_Plan]) -> "Outcome":
+def _train_all(work: _Work, plans: list[Plan]) -> "Outcome":
     """Do one run after the other; finished ones are left alone by ``--resume``."""
     from thoar.training.record import read_record
     from thoar.training.run import train as train_run
@@ -172,7 +139,8 @@ def _train_all(work: _Work, plans: list[_Plan]) -> "Outcome":
             work.configuration,
             plan.split,
             plan.folder,
-            label_set=work.dataset.label_set,
+            label_set=work.label_set,
+            labels=work.dataset.label_set,
             setting=replace(work.setting, fold=plan.fold),
             resume=work.resume and (len(plans) == 1 or plan.folder.is_dir()),
             initial=work.initial,
@@ -184,10 +152,10 @@ def _train_all(work: _Work, plans: list[_Plan]) -> "Outcome":
     return "finished"
 
 
-def _conclude(out: Path, plans: list[_Plan], outcome: "Outcome") -> None:
+def _conclude(out: Path, plans: list[Plan], outcome: "Outcome") -> None:
     """Say how it ended, and sum up the folds that there are."""
     if plans[0].fold is not None:
-        from thoar.reports.run_report import write_cross_validation_report
+        from thoar.reports.cross_validation_report import write_cross_validation_report
         from thoar.training.cross_validation import summarise_folds
 
         summarise_folds(out)
@@ -217,6 +185,8 @@ def _world(device: str) -> "Iterator[tuple[World, str]]":
 
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
+        for one in device.split(","):
+            choose_device(one)
         yield ALONE, device
         return
     if "," in device or ":" in device:
@@ -236,27 +206,31 @@ def _set_determinism(deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
 
 
-def _configuration(recipe: str, overrides: list[str]) -> "Configuration":
-    from thoar.core.configuration import configuration_from, load_toml
+def _beginning(
+    recipe: str, overrides: list[str], begin_with: str | None
+) -> "tuple[Bundle | None, Configuration]":
+    """Return the model to begin with, if any, and the run's configuration."""
+    if begin_with is None:
+        return None, read_recipe(recipe, overrides)
+    from thoar.inference.bundle import read_bundle
+    from thoar.inference.shipped import find_model
+    from thoar.training.adaptation import adapted_configuration
 
-    shipped = Path(str(files("thoar"))) / "configs" / f"{recipe}.toml"
-    path = shipped if shipped.is_file() else Path(recipe)
-    if not path.is_file():
-        known = ", ".join(sorted(file.stem for file in shipped.parent.glob("*.toml")))
-        raise ConfigError(f"{recipe}: is neither a shipped recipe ({known}) nor a TOML file")
-    return configuration_from(load_toml(path), overrides=overrides, source=str(path))
+    values, source = recipe_values(recipe)
+    model = read_bundle(find_model(begin_with))
+    return model, adapted_configuration(model, values, overrides=overrides, source=source)
 
 
-def _seconds(text: str) -> float:
-    units = {"s": 1, "m": 60, "h": 3600}
-    number, unit = (text[:-1], text[-1:]) if text[-1:] in units else (text, "s")
-    try:
-        value = float(number) * units[unit]
-    except ValueError:
-        value = math.nan
-    if not value > 0:
-        raise UsageError(f"--max-time {text}: expected a time such as 90s, 40m or 2h")
-    return value
+def _start(
+    model: "Bundle | None", dataset: "Dataset", configuration: "Configuration"
+) -> "tuple[Bundle | None, LabelSet]":
+    """Return the weights to begin with, if any, and the organs of the run's network."""
+    if model is None:
+        return None, dataset.label_set
+    from thoar.training.adaptation import adapting
+
+    start = adapting(model, dataset, configuration)
+    return start.initial, start.label_set
 
 
 @contextmanager

@@ -203,10 +203,10 @@ class Augmentation(Section, frozen=True):
         thick_slices_mm: largest thickness over which slices are averaged.
         short_scan_probability: how often only a part of the scan along z is seen.
         short_scan_cells: least coarse slices of such a part.
-        longest_scan_cells: most coarse slices that are ever seen of a scan, a random part of longer ones: what
-            bounds memory where scans are long; 0 for all.
-        mirror_probability: how often left and right are exchanged, and with them the labels of the label set's
-            symmetric pairs; only for label sets in which every organ has its twin.
+        longest_scan_cells: most coarse slices that are ever seen of a scan, a random part of longer ones:
+            what bounds memory where scans are long; 0 for all.
+        mirror_probability: how often left and right are exchanged, and with them the labels of the label
+            set's symmetric pairs; only for label sets in which every organ has its twin.
     """
 
     enabled: bool = True
@@ -255,8 +255,8 @@ class Train(Section, frozen=True):
         joint_epochs: epochs of everything together.
         optimiser: ``adam`` with amsgrad, or ``adamw``.
         learning_rate: its peak.
-        encoder_rate: the encoder's rate as a part of it: below 1 where a trained encoder is adapted, 0 to leave
-            the encoder as it is.
+        encoder_rate: the encoder's rate as a part of it: below 1 where a trained encoder is adapted, 0 to
+            leave the encoder as it is.
         schedule: ``constant``, or ``cosine`` down to a hundredth over both stages.
         warmup_steps: steps over which the rate rises linearly.
         weight_decay: of ``adamw``.

@@ -52,6 +52,12 @@ def atomic_bytes(path: Path, content: bytes, *, verify: Callable[[Path], None] |
     atomic_file(path, write, verify=verify)
 
 
+def clear_remains(folder: Path) -> None:
+    """Remove what killed writers of files left in a folder that nobody else writes into now."""
+    for remains in folder.glob(".thoar-*"):
+        remains.unlink()
+
+
 def replace_folder(target: Path, fill: Callable[[Path], None], *, keep_old_as: Path | None = None) -> None:
     """Make or replace a whole folder: fill a new one, force it to disk, then swap by renames.
 

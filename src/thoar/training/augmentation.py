@@ -13,6 +13,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 from torch.nn import functional
 
+from thoar.core.box import Box
 from thoar.core.configuration import Augmentation, Preparation
 from thoar.core.labels import LabelSet
 
@@ -200,9 +201,36 @@ def _sampled(image: Tensor, grid: Tensor) -> Tensor:
 def _sampled_labels(labels: Tensor, grid: Tensor) -> Tensor:
     result = torch.zeros_like(labels)
     for label in labels.unique().tolist():
-        if label:
-            result[_sampled((labels == label).float(), grid) >= 0.5] = label  # noqa: PLR2004 (half a voxel)
+        mask = labels == label
+        part = _reading(grid, mask) if label else None
+        if part is not None:
+            sampled = _sampled(mask.float(), grid[:, *part.slices])
+            result[part.slices][sampled >= 0.5] = label  # noqa: PLR2004 (half a voxel)
     return result
+
+
+def _reading(grid: Tensor, mask: Tensor) -> Box | None:
+    """Return the box of all results that are read from a mask's voxels or their neighbours: most are not."""
+    source = _box_of(mask)
+    if source is None:
+        return None
+    near = torch.ones(grid.shape[1:4], dtype=torch.bool, device=grid.device)
+    for axis, (first, stop, size) in enumerate(
+        zip(source.start_zyx, source.stop_zyx, mask.shape, strict=True)
+    ):
+        places = grid[0, ..., 2 - axis]
+        near &= (places >= (2 * first - 3) / size - 1) & (places <= (2 * stop + 3) / size - 1)
+    return _box_of(near)
+
+
+def _box_of(mask: Tensor) -> Box | None:
+    """Return the smallest box around a mask's true voxels, searched where the mask lies."""
+    rows = mask.any(dim=2)
+    hits = [rows.any(dim=1).nonzero(), rows.any(dim=0).nonzero(), mask.any(dim=0).any(dim=0).nonzero()]
+    if not len(hits[0]):
+        return None
+    z, y, x = ((int(each[0]), int(each[-1]) + 1) for each in hits)
+    return Box(start_zyx=(z[0], y[0], x[0]), stop_zyx=(z[1], y[1], x[1]))
 
 
 def _with_new_values(
@@ -229,7 +257,7 @@ def _blurred(values: Tensor, sigma: float, *, axis: int) -> Tensor:
     if sigma < 0.2:  # noqa: PLR2004 (less than a voxel's neighbour would notice)
         return values
     reach = math.ceil(3 * sigma)
-    offsets = torch.arange(-reach, reach + 1, device=values.device, dtype=values.dtype)
+    offsets = torch.arange(-reach, reach + 1, dtype=values.dtype)
     kernel = torch.exp(-0.5 * (offsets / sigma) ** 2)
     return _filtered(values, kernel / kernel.sum(), axis=axis)
 
@@ -239,16 +267,21 @@ def _averaged_slices(values: Tensor, slices: float) -> Tensor:
     if slices <= 1:
         return values
     reach = math.ceil((slices - 1) / 2)
-    offsets = torch.arange(-reach, reach + 1, device=values.device, dtype=values.dtype)
+    offsets = torch.arange(-reach, reach + 1, dtype=values.dtype)
     covered = (slices / 2 + 0.5 - offsets.abs()).clamp(0, 1)
     return _filtered(values, covered / slices, axis=0)
 
 
 def _filtered(values: Tensor, kernel: Tensor, *, axis: int) -> Tensor:
-    """Return values convolved along one axis, edges repeated."""
-    reach = len(kernel) // 2
-    rows = values.movedim(axis, -1)
-    shape = rows.shape
-    padded = functional.pad(rows.reshape(1, -1, shape[-1]), (reach, reach), mode="replicate")
-    rows = functional.conv1d(padded.reshape(-1, 1, shape[-1] + 2 * reach), kernel[None, None])
-    return rows.reshape(shape).movedim(-1, axis)
+    """Return values convolved along one axis, edges repeated.
+
+    As a sum of shifted copies: the same bits as a CPU's convolution of one channel, many times faster.
+    """
+    reach, length = len(kernel) // 2, values.shape[axis]
+    margins = [0] * (2 * values.ndim)
+    margins[-2 * (axis + 1)], margins[-2 * axis - 1] = reach, reach  # pad counts axes from the last
+    padded = functional.pad(values[None, None], margins, mode="replicate")[0, 0]
+    total = torch.zeros_like(values)
+    for offset, weight in enumerate(kernel.tolist()):
+        total.add_(padded.narrow(axis, offset, length), alpha=weight)
+    return total

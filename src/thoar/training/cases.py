@@ -6,9 +6,9 @@ and two runs never write over each other's.
 
 import hashlib
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -75,12 +75,33 @@ class TrainingCase:
     image_sha256: str = ""
 
     def image(self) -> Float32[np.ndarray, "z y x"]:
-        """Return the prepared voxels (a memory map)."""
-        return np.load(self.image_path, mmap_mode="r")
+        """Return the prepared voxels (a memory map).
+
+        Raises:
+            InputError: if the file was removed or cut off since it was prepared.
+        """
+        return self._mapped(self.image_path)
 
     def labels(self) -> UInt8[np.ndarray, "z y x"]:
-        """Return the label ids (a memory map)."""
-        return np.load(self.labels_path, mmap_mode="r")
+        """Return the label ids (a memory map); raises as :meth:`image` does."""
+        return self._mapped(self.labels_path)
+
+    def _mapped(self, path: Path) -> np.ndarray:
+        try:
+            return np.load(path, mmap_mode="r")
+        except (OSError, ValueError) as error:
+            raise InputError(
+                f"case {self.id}: {path} was whole when the run started and cannot be read any more "
+                f"({error}); go on with --resume, which prepares it anew"
+            ) from error
+
+    def of_organs(self, names: Collection[str]) -> "TrainingCase":
+        """Return the case as if only some of its organs were labelled."""
+        return replace(
+            self,
+            organs=tuple(name for name in self.organs if name in names),
+            box_cells={name: box for name, box in self.box_cells.items() if name in names},
+        )
 
     def prepared(self) -> Prepared:
         """Return the case as the predictor takes it; results lie on the prepared grid without padding."""
@@ -179,7 +200,7 @@ def _ready_case(
 
 
 def _known_organs(case: Case, record: _Record) -> tuple[str, ...]:
-    """Return the organs of which the label map says something: a contour that is missing is no absent organ."""
+    """Return the organs that the label map says something of: a missing contour is no absent organ."""
     undrawn = [name for name in case.organs if name not in record.box_cells and name not in case.absent]
     if undrawn:
         _log.warning(

@@ -1,8 +1,8 @@
 """Samples in their order, drawn when it is their turn or ahead of it by threads.
 
-Threads and not processes: drawing is torch's work, which lets other threads run, and nothing can be orphaned or
-run out of shared memory. Every sample's random numbers are named by its case and epoch, so that it does not
-matter who draws it.
+Threads and not processes: drawing is torch's work, which lets other threads run, and nothing can be orphaned
+or run out of shared memory. Every sample's random numbers are named by its case and epoch, so that it does
+not matter who draws it.
 """
 
 import time
@@ -31,8 +31,15 @@ class Feed:
     def __init__(
         self, cases: Sequence[TrainingCase], draw: Callable[[TrainingCase], Sample], *, ahead: int
     ) -> None:
+        def named(case: TrainingCase) -> Sample:
+            try:
+                return draw(case)
+            except Exception as error:
+                error.add_note(f"while case {case.id} was drawn for training")
+                raise
+
         self.waited_s = 0.0
-        self._samples = _drawn_ahead(cases, draw, ahead) if ahead else (draw(case) for case in cases)
+        self._samples = _drawn_ahead(cases, named, ahead) if ahead else (named(case) for case in cases)
 
     def take(self, count: int) -> list[Sample]:
         """Return the next samples."""

@@ -2,15 +2,15 @@
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import tomli_w
 import torch
 
 from thoar.core.configuration import Configuration, plain
-from thoar.core.errors import ResourceError, ThoarError, UsageError
-from thoar.io.atomic import atomic_bytes
+from thoar.core.errors import InputError, ResourceError, UsageError
+from thoar.io.atomic import atomic_bytes, clear_remains
 from thoar.io.lock import locked
 from thoar.training.record import RunRecord, now, peak_memory_mib, read_record, write_record
 from thoar.training.stages import Pace
@@ -37,13 +37,8 @@ def check_folder(folder: Path, *, resume: bool) -> None:
     """
     if resume and not folder.is_dir():
         raise UsageError(f"{folder}: holds no run to resume; start without --resume")
-    if not resume and folder.exists():
-        if folder.is_dir():
-            recover_checkpoints(folder)
-        if not folder.is_dir() or any(_is_strange(entry) for entry in folder.iterdir()):
-            raise UsageError(
-                f"{folder}: is not an empty folder; choose another, or go on in it with --resume"
-            )
+    if not resume and folder.exists() and _is_taken(folder):
+        raise UsageError(f"{folder}: is not an empty folder; choose another, or go on in it with --resume")
     folder.mkdir(parents=True, exist_ok=True)
 
 
@@ -65,10 +60,11 @@ def folder_locked(folder: Path, world: World) -> Iterator[None]:
     if not world.leads:
         yield
         return
-    holder = read_record(folder)
+    holder = _earlier(folder)
     who = f"process {holder.pid} on {holder.host}" if holder else "another process"
     says = f"{folder}: {who} is training there; wait for it, or choose another folder"
     with locked(folder / LOCK, says=says):
+        clear_remains(folder)
         (folder / STOP).unlink(missing_ok=True)
         try:
             yield
@@ -89,7 +85,7 @@ def recorded(
         with memory_errors_explained():
             yield record
         return
-    earlier = read_record(folder)
+    earlier = _earlier(folder)
     if earlier is not None:
         record.started, record.seconds = earlier.started, earlier.seconds
         record.initial_model = record.initial_model or earlier.initial_model
@@ -100,27 +96,32 @@ def recorded(
     try:
         with memory_errors_explained():
             yield record
-    except (ThoarError, OSError, RuntimeError) as error:
-        record.outcome, record.error = "failed", " ".join(str(error).split())
+    except Exception as error:
+        record.outcome, record.error = "failed", " ".join(str(error).split()) or type(error).__name__
+        with suppress(OSError, ResourceError):  # it is the first error that must be said
+            _write_end(folder, record)
         raise
-    finally:
-        record.ended = now()
-        write_record(folder, record)
+    _write_end(folder, record)
 
 
-def note_epoch(folder: Path, record: RunRecord, state: TrainingState, pace: Pace) -> None:
-    """Rewrite the record after an epoch; say once if the data are slower than the device."""
+def note_progress(record: RunRecord, state: TrainingState) -> None:
+    """Put into the record how far a run has come."""
     progress = state.progress
     record.epochs_done, record.steps = progress.epoch, progress.steps
     record.float32_steps = progress.float32_steps
+
+
+def note_epoch(folder: Path, record: RunRecord, state: TrainingState, pace: Pace) -> None:
+    """Rewrite the record after an epoch or a part of one; say once if the data are slower than the device."""
+    note_progress(record, state)
     record.seconds += pace.seconds
     record.seconds_per_step = pace.seconds / pace.steps if pace.steps else None
     record.data_share = pace.data_share
     record.peak_memory_mib = peak_memory_mib(next(state.network.parameters()).device)
     if pace.data_share > MUCH_WAITING and not record.warnings:
         text = (
-            f"the data, not the device, are the limit: {pace.data_share:.0%} of an epoch was spent waiting for "
-            "samples; try train.prefetch = 2, less augmentation, or a faster disk for the prepared cases"
+            f"the data, not the device, are the limit: {pace.data_share:.0%} of an epoch was spent waiting "
+            "for samples; try train.prefetch = 2, less augmentation, or a faster disk for the prepared cases"
         )
         record.warnings = (text,)
         _log.warning(text)
@@ -146,5 +147,26 @@ def memory_errors_explained() -> Iterator[None]:
         raise ResourceError(advice) from error
 
 
+def _earlier(folder: Path) -> RunRecord | None:
+    """Return the record of an earlier start; a damaged one must not keep a run from going on."""
+    try:
+        return read_record(folder)
+    except InputError as error:
+        _log.warning("%s; a new one is begun", error)
+        return None
+
+
+def _write_end(folder: Path, record: RunRecord) -> None:
+    record.ended = now()
+    write_record(folder, record)
+
+
+def _is_taken(folder: Path) -> bool:
+    return not folder.is_dir() or any(_is_strange(entry) for entry in folder.iterdir())
+
+
 def _is_strange(entry: Path) -> bool:
-    return entry.name not in BEFORE and not entry.name.startswith(".")
+    """Say whether an entry is none that a run without a checkpoint leaves; what half a swap leaves is."""
+    if entry.name.startswith("."):
+        return entry.name.startswith((".last.", ".best."))
+    return entry.name not in BEFORE

@@ -36,7 +36,7 @@ class RunLog:
 
     def add(self, epoch: int, stage: str, values: Mapping[str, float]) -> None:
         """Record an epoch's values; the file is whole at every instant."""
-        self._rows += [(str(epoch), stage, name, f"{value:.6g}") for name, value in values.items()]
+        self._rows += [(str(epoch), stage, name, f"{value:.12g}") for name, value in values.items()]
         atomic_file(self._csv, self._write_rows)
         if self._board is not None:
             for name, value in values.items():

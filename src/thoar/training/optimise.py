@@ -189,6 +189,6 @@ def _fail(
     folder = write_failure(run, failure, batch.samples)
     raise ConfigError(
         f"{where}, case {', '.join(cases)}: {what} is no finite number any more, not in single precision "
-        f"either; look at that case as the network saw it in {folder}, or lower train.learning_rate; the last "
-        "checkpoint is as it was before"
+        f"either; look at that case as the network saw it in {folder}, or lower train.learning_rate; the "
+        "last checkpoint is as it was before"
     )

@@ -1,8 +1,8 @@
 """A training run from its data set to its end: prepare, start or resume, go through the stages."""
 
 import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
@@ -13,15 +13,24 @@ from thoar.core.errors import ConfigError, InputError
 from thoar.core.labels import LabelSet
 from thoar.datasets.manifest import Case
 from thoar.inference.bundle import Bundle
+from thoar.inference.manifest import History
 from thoar.inference.predictor import choose_device
 from thoar.training.boxes import cap_of
 from thoar.training.cases import TrainingCase, prepare_cases
-from thoar.training.folder import STOP, check_folder, folder_locked, has_checkpoint, note_epoch, recorded
+from thoar.training.folder import (
+    STOP,
+    check_folder,
+    folder_locked,
+    has_checkpoint,
+    note_epoch,
+    note_progress,
+    recorded,
+)
 from thoar.training.record import new_record
 from thoar.training.schedule import epochs_of
 from thoar.training.split import Split, refuse_shared_content
 from thoar.training.stages import Event, Outcome, Run, go_on
-from thoar.training.state import TrainingState, begin_with, load_last, new_state
+from thoar.training.state import TrainingState, begin_with, history_of, load_last, new_state
 from thoar.training.steps import Context
 from thoar.training.world import ALONE, World
 
@@ -61,6 +70,7 @@ def train(
     folder: Path,
     *,
     label_set: LabelSet,
+    labels: LabelSet | None = None,
     setting: Setting = Setting(),
     resume: bool = False,
     initial: Bundle | None = None,
@@ -71,7 +81,9 @@ def train(
         configuration: resolved.
         split: the cases, every one with a label.
         folder: the run's; new or empty (but for cases that are prepared already), unless resumed.
-        label_set: what the labels mean.
+        label_set: the organs of the network, by the ids that they have in the labels. Where the encoder is
+            left as it is, those that no case labels are left as they are too.
+        labels: what the labels mean, where they hold other organs than these.
         setting: where and how it computes.
         resume: go on from ``folder/last``, or start where the run was interrupted before its first
             checkpoint. On one machine's CPU, with one number of threads, the result is bit for bit that of a
@@ -89,6 +101,8 @@ def train(
             another configuration or other cases; or the initial weights are another network's.
         ResourceError: if memory or disk are full.
     """
+    asked = setting.should_stop
+    setting = replace(setting, should_stop=lambda: asked() or (folder / STOP).exists())
     world, settings = setting.world, configuration.train
     if settings.batch_cases % world.size:
         raise ConfigError(
@@ -109,30 +123,37 @@ def train(
     record.training, record.validation = _ids(split)
     with folder_locked(folder, world), recorded(folder, record, configuration, world):
         try:
-            training, validation = _prepare(split, configuration, label_set, folder=folder, setting=setting)
+            training, validation = (
+                [case.of_organs(label_set.names) for case in cases]
+                for cases in _prepare(
+                    split, configuration, labels or label_set, folder=folder, setting=setting
+                )
+            )
         except _StoppedError:
             return "stopped" if resume else "preparing"
         record.data_sha256 = _data_key(training, validation)
+        kept = _kept(training, label_set, configuration)
         context = Context(
             configuration=configuration,
             label_set=label_set,
             device=devices[0],
             decoder_device=devices[1],
-            cap_cells=_caps(training, label_set, configuration),
+            cap_cells=_caps(training, label_set, configuration, kept=kept),
         )
         resumed = resume and has_checkpoint(folder, world)
         state = (
-            _loaded(folder, context, record.data_sha256)
+            _loaded(folder, context, record.data_sha256, kept=kept)
             if resumed
-            else _fresh(context, record.data_sha256, initial)
+            else _fresh(context, record.data_sha256, initial, kept=kept)
         )
+        note_progress(record, state)
         run = Run(
             folder=folder,
             context=context,
             training=training,
             validation=validation,
             watch=setting.watch,
-            should_stop=lambda: setting.should_stop() or (folder / STOP).exists(),
+            should_stop=setting.should_stop,
             on_epoch=lambda pace: note_epoch(folder, record, state, pace),
             world=world,
             first_step=state.progress.steps,
@@ -191,17 +212,32 @@ def _prepare(
     return training, validation
 
 
-def _caps(
+def _kept(
     training: Sequence[TrainingCase], label_set: LabelSet, configuration: Configuration
+) -> tuple[str, ...]:
+    """Return the organs that are left as they are: no case labels them, and the encoder does not change."""
+    if configuration.train.encoder_rate:
+        return ()
+    labelled = {name for case in training for name in case.organs}
+    return tuple(name for name in label_set.names if name not in labelled)
+
+
+def _caps(
+    training: Sequence[TrainingCase],
+    label_set: LabelSet,
+    configuration: Configuration,
+    *,
+    kept: Collection[str],
 ) -> dict[str, float]:
-    """Return the most cells of each organ's training boxes.
+    """Return the most cells of the training boxes of each organ that is trained.
 
     Raises:
-        InputError: if no training case shows an organ of the label set.
+        InputError: if no training case shows one.
     """
     sizes = {
         name: [case.box_cells[name].voxels for case in training if name in case.box_cells]
         for name in label_set.names
+        if name not in kept
     }
     unseen = [name for name, boxes in sizes.items() if not boxes]
     if unseen:
@@ -221,9 +257,16 @@ def _ids(split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
     return tuple(training), tuple(validation)
 
 
-def _fresh(context: Context, data_key: str, initial: Bundle | None) -> TrainingState:
+def _fresh(
+    context: Context, data_key: str, initial: Bundle | None, *, kept: Collection[str]
+) -> TrainingState:
     state = new_state(
-        context.configuration, context.label_set, context.device, decoder_device=context.decoder_device
+        context.configuration,
+        context.label_set,
+        context.device,
+        decoder_device=context.decoder_device,
+        before=history_of(initial) if initial is not None else History(),
+        kept=kept,
     )
     if initial is not None:
         begin_with(state, initial)
@@ -231,13 +274,14 @@ def _fresh(context: Context, data_key: str, initial: Bundle | None) -> TrainingS
     return state
 
 
-def _loaded(folder: Path, context: Context, data_key: str) -> TrainingState:
+def _loaded(folder: Path, context: Context, data_key: str, *, kept: Collection[str]) -> TrainingState:
     state = load_last(
         folder,
         configuration=context.configuration,
         label_set=context.label_set,
         device=context.device,
         decoder_device=context.decoder_device,
+        kept=kept,
     )
     if state.progress.data_key != data_key:
         raise ConfigError(f"{folder}: was started with other cases; resume with the same data set")

@@ -97,9 +97,11 @@ def folds(cases: Sequence[Case], count: int, *, seed: int) -> tuple[Split, ...]:
     """
     groups = _by_group(cases)
     if not _FEWEST_FOLDS <= count <= len(groups):
+        enough = len(groups) >= _FEWEST_FOLDS
+        advice = f"ask for {_FEWEST_FOLDS} to {len(groups)} folds" if enough else "that takes two at least"
         raise UsageError(
             f"{count} folds cannot be made of {len(cases)} cases in {len(groups)} groups, which are never "
-            f"parted; ask for {_FEWEST_FOLDS} to {len(groups)} folds"
+            f"parted; {advice}"
         )
     names = sorted(groups)
     shuffled = [groups[names[index]] for index in rng_for(seed, "folds").permutation(len(names))]

@@ -15,13 +15,15 @@ from jaxtyping import UInt8
 
 from thoar.core.configuration import Configuration, Train
 from thoar.core.volume import Volume
-from thoar.inference.bundle import TrainedOn, read_bundle
+from thoar.inference.bundle import read_bundle
 from thoar.inference.localisation import OrganLocalisation
+from thoar.inference.manifest import History, TrainedOn
 from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import Segmentation
 from thoar.training.calibration import calibrate
 from thoar.training.cases import TrainingCase
 from thoar.training.feed import Feed
+from thoar.training.final import VALIDATION, score_validation, write_validation
 from thoar.training.logs import RunLog
 from thoar.training.optimise import Batch, take_step
 from thoar.training.record import peak_memory_mib
@@ -79,11 +81,13 @@ class Pace:
         steps: taken.
         seconds: in all.
         waited_s: of these, spent waiting for samples.
+        whole: whether the epoch was finished.
     """
 
     steps: int
     seconds: float
     waited_s: float
+    whole: bool = True
 
     @property
     def data_share(self) -> float:
@@ -144,17 +148,19 @@ def _go_on(run: Run, state: TrainingState, log: RunLog | None) -> Outcome:
     while state.progress.epoch < epochs_of(run.settings):
         epoch = state.progress.epoch
         pace = _train_epoch(run, state, epoch)
-        if pace is None:
+        if not pace.whole:
             _save_last(run, state)
+            if run.world.leads:
+                run.on_epoch(pace)
             return "stopped"
         _end_epoch(run, state, pace, log)
         _save_last(run, state)
-    _calibrate_best(run, state)
+    _conclude(run, state)
     return "finished"
 
 
-def _train_epoch(run: Run, state: TrainingState, epoch: int) -> Pace | None:
-    """Take the epoch's remaining steps; return None if asked to stop, with the step under way finished."""
+def _train_epoch(run: Run, state: TrainingState, epoch: int) -> Pace:
+    """Take the epoch's remaining steps, or those until asked to stop."""
     batches = batches_of_epoch(run.training, epoch, run.settings)
     steps = steps_of_run(len(run.training), run.settings)
     done, began = state.progress.step, time.monotonic()
@@ -168,6 +174,7 @@ def _train_epoch(run: Run, state: TrainingState, epoch: int) -> Pace | None:
         if network is not None:
             place(network, run.context.device, run.context.decoder_device)
     state.network.train()
+    stopped = False
     try:
         for batch, cases in list(zip(batches, own, strict=True))[done:]:
             set_rate(state, rate_of(state.progress.steps, run.settings, steps=steps))
@@ -175,11 +182,17 @@ def _train_epoch(run: Run, state: TrainingState, epoch: int) -> Pace | None:
             take_step(state, samples, run.context, world=run.world, run=run.folder)
             if run.world.leads:
                 run.watch(_step_event(run, state, epoch=epoch, steps=len(batches)))
-            if run.world.any(run.should_stop()):
-                return None
+            stopped = run.world.any(run.should_stop())
+            if stopped:
+                break
     finally:
         feed.close()
-    return Pace(steps=len(batches) - done, seconds=time.monotonic() - began, waited_s=feed.waited_s)
+    return Pace(
+        steps=state.progress.step - done,
+        seconds=time.monotonic() - began,
+        waited_s=feed.waited_s,
+        whole=not stopped,
+    )
 
 
 def _end_epoch(run: Run, state: TrainingState, pace: Pace, log: RunLog | None) -> None:
@@ -241,20 +254,22 @@ def _costs(run: Run, pace: Pace) -> dict[str, float]:
     }
 
 
-def _calibrate_best(run: Run, state: TrainingState) -> None:
-    """Measure thresholds and margins once more, with the weights that are kept, and write them there."""
+def _conclude(run: Run, state: TrainingState) -> None:
+    """Measure thresholds and margins once more, with the weights that are kept; write their scores down."""
     if not run.validation or not run.settings.joint_epochs or not run.world.leads:
         return
     bundle = read_bundle(run.folder / "best")
     predictor = Predictor.from_bundle(bundle, device=str(run.context.device))
+    predictor.localisation = calibrate(predictor, run.validation)
     save_best(
         run.folder,
         bundle.network,
         configuration=run.configuration,
         label_set=run.context.label_set,
-        localisation=calibrate(predictor, run.validation),
-        trained_on=_trained_on(run, state),
+        localisation=predictor.localisation,
+        history=_history(run, state),
     )
+    write_validation(run.folder / VALIDATION, score_validation(predictor, run.validation))
 
 
 def _calibrated(run: Run, predictor: Predictor) -> dict[str, OrganLocalisation]:
@@ -263,13 +278,13 @@ def _calibrated(run: Run, predictor: Predictor) -> dict[str, OrganLocalisation]:
     return msgspec.json.decode(run.world.from_leader(measured), type=dict[str, OrganLocalisation])
 
 
-def _trained_on(run: Run, state: TrainingState) -> TrainedOn:
+def _history(run: Run, state: TrainingState) -> History:
     """Return what the weights have seen, before this run and in it, for the bundles' manifests."""
     here = TrainedOn(
         cases=tuple(sorted({name for case in run.training for name in (case.id, case.group)})),
         sources=dict(sorted(Counter(case.source for case in run.training).items())),
     )
-    return state.progress.before + here
+    return state.progress.before.after(here, run.context.cap_cells)
 
 
 def _picture(
@@ -323,7 +338,7 @@ def _save_last(run: Run, state: TrainingState) -> None:
         state,
         configuration=run.configuration,
         label_set=run.context.label_set,
-        trained_on=_trained_on(run, state),
+        history=_history(run, state),
     )
 
 
@@ -336,6 +351,6 @@ def _save_best(run: Run, state: TrainingState) -> None:
         configuration=run.configuration,
         label_set=run.context.label_set,
         localisation=state.progress.localisation,
-        trained_on=_trained_on(run, state),
+        history=_history(run, state),
         fine_trained=stage_of(state.progress.epoch, run.settings) == "joint",
     )

@@ -9,8 +9,10 @@
 No pickle. Random streams are named by seed, epoch and case, so none needs saving.
 """
 
+import copy
 import hashlib
 import logging
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -24,8 +26,9 @@ from thoar.core.configuration import Configuration, Train, configuration_from, l
 from thoar.core.errors import ConfigError, InputError
 from thoar.core.labels import LabelSet
 from thoar.core.random import seed_for
-from thoar.inference.bundle import CONFIGURATION, Bundle, TrainedOn, write_bundle
+from thoar.inference.bundle import CONFIGURATION, Bundle, write_bundle
 from thoar.inference.localisation import OrganLocalisation, uncalibrated
+from thoar.inference.manifest import History, TrainedOn
 from thoar.io.atomic import recover_folder, replace_folder
 from thoar.network.encoder import Encoder
 from thoar.network.network import CoarseToFineNetwork, build_network
@@ -34,6 +37,7 @@ LAST, PREVIOUS = "last", "previous"
 STATE = "state.safetensors"
 PROGRESS = "progress.json"
 _FIRST_SCALE = {"float16": 2.0**16}
+_NO_HISTORY = History()
 
 _log = logging.getLogger(__name__)
 
@@ -53,7 +57,7 @@ class Progress(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         loss_scale: of half precision: losses are multiplied by it, so that small gradients are no zeros.
         steps_at_scale: in a row, without an overflow.
         float32_steps: steps that were computed anew in single precision, since half had overflowed.
-        before: what the weights it began with had been trained on.
+        before: history of the model it began with.
         state_sha256: of the weights' file.
     """
 
@@ -68,7 +72,7 @@ class Progress(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     loss_scale: float = 1.0
     steps_at_scale: int = 0
     float32_steps: int = 0
-    before: TrainedOn = TrainedOn()
+    before: History = History()
     state_sha256: str = ""
 
 
@@ -100,6 +104,8 @@ def new_state(
     device: torch.device,
     *,
     decoder_device: torch.device | None = None,
+    before: History = _NO_HISTORY,
+    kept: Collection[str] = (),
 ) -> TrainingState:
     """Return a run at its start; the weights depend on ``train.seed`` alone.
 
@@ -108,21 +114,25 @@ def new_state(
         label_set: its organs.
         device: of all weights.
         decoder_device: of the fine decoders' weights, where they lie elsewhere.
+        before: history of the model it begins with, which may have organs added.
+        kept: organs that are not trained.
     """
     train = configuration.train
     dtype = torch.float64 if train.precision == "float64" else torch.float32
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed_for(train.seed, "weights"))
-        network = build_network(configuration.network, label_set.names).to(dtype)
-    averaged = None
-    if train.averaging:
-        averaged = build_network(configuration.network, label_set.names).to(dtype).requires_grad_(False)
-        averaged.load_state_dict(network.state_dict())
+        added = [name for name in label_set.names if name in before.added]
+        network = build_network(configuration.network, label_set.names, added).to(dtype)
+    averaged = copy.deepcopy(network).requires_grad_(False) if train.averaging else None
     for one in (network, averaged):
         if one is not None:
             place(one, device, decoder_device)
     if train.encoder_rate == 0:
         network.encoder.requires_grad_(False)
+    for name in kept:
+        network.fine[name].requires_grad_(False)
+        if name in network.own_coarse:
+            network.own_coarse[name].requires_grad_(False)
     for encoder in network.encoder.modules():
         if isinstance(encoder, Encoder):
             encoder.recomputed_levels = train.recomputed_levels
@@ -130,8 +140,10 @@ def new_state(
     return TrainingState(
         network=network,
         averaged=averaged,
-        optimiser=_optimiser(network, train),
-        progress=Progress(localisation=localisation, loss_scale=_FIRST_SCALE.get(train.precision, 1.0)),
+        optimiser=_optimiser(network, train, decayed=not kept),
+        progress=Progress(
+            localisation=localisation, loss_scale=_FIRST_SCALE.get(train.precision, 1.0), before=before
+        ),
     )
 
 
@@ -164,14 +176,14 @@ def begin_with(state: TrainingState, bundle: Bundle) -> None:
                     f"of the same [network] ({str(error).splitlines()[-1].strip()})"
                 ) from error
     state.progress.localisation = dict(bundle.manifest.localisation)
-    state.progress.before = _seen_by(bundle)
 
 
-def _seen_by(bundle: Bundle) -> TrainedOn:
-    """Return what a bundle says it has seen; cases of which it says nothing count as being of no source."""
-    seen = bundle.manifest.trained_on
+def history_of(bundle: Bundle) -> History:
+    """Return a bundle's history; cases of which it says nothing count as being of no source."""
+    history = bundle.manifest.history
+    seen = history.trained_on
     untold = {} if seen.sources else {"": max(1, len(seen.cases))}
-    return seen + TrainedOn(sources=untold)
+    return msgspec.structs.replace(history, trained_on=seen + TrainedOn(sources=untold))
 
 
 def update_average(state: TrainingState, decay: float) -> None:
@@ -191,7 +203,7 @@ def save_last(
     *,
     configuration: Configuration,
     label_set: LabelSet,
-    trained_on: TrainedOn,
+    history: History,
 ) -> None:
     """Replace ``RUN/last`` by the present state; a kill at any instant leaves the old one or this one."""
 
@@ -202,7 +214,7 @@ def save_last(
             configuration=configuration,
             label_set=label_set,
             localisation=state.progress.localisation,
-            trained_on=trained_on,
+            history=history,
             fine_trained=_fine_trained(state, configuration),
         )
         content = save(_tensors_of(state))
@@ -220,7 +232,7 @@ def save_best(
     configuration: Configuration,
     label_set: LabelSet,
     localisation: dict[str, OrganLocalisation],
-    trained_on: TrainedOn,
+    history: History,
     fine_trained: bool = True,
 ) -> None:
     """Replace ``RUN/best`` by a bundle of a network."""
@@ -232,7 +244,7 @@ def save_best(
             configuration=configuration,
             label_set=label_set,
             localisation=localisation,
-            trained_on=trained_on,
+            history=history,
             fine_trained=fine_trained,
         ),
     )
@@ -257,6 +269,7 @@ def load_last(
     label_set: LabelSet,
     device: torch.device,
     decoder_device: torch.device | None = None,
+    kept: Collection[str] = (),
 ) -> TrainingState:
     """Return the state that ``RUN/last`` holds, or ``RUN/previous`` where that is damaged.
 
@@ -266,8 +279,18 @@ def load_last(
     """
 
     def load_from(folder: Path) -> TrainingState:
-        state = new_state(configuration, label_set, device, decoder_device=decoder_device)
-        _load(folder, state, configuration, run=run)
+        _refuse_other_configuration(folder, configuration, run=run)
+        progress, tensors = _read_checkpoint(folder)
+        state = new_state(
+            configuration,
+            label_set,
+            device,
+            decoder_device=decoder_device,
+            before=progress.before,
+            kept=kept,
+        )
+        _restore(state, tensors)
+        state.progress = progress
         return state
 
     try:
@@ -279,22 +302,24 @@ def load_last(
         return load_from(run / PREVIOUS)
 
 
-def _load(folder: Path, state: TrainingState, configuration: Configuration, *, run: Path) -> None:
+def _refuse_other_configuration(folder: Path, configuration: Configuration, *, run: Path) -> None:
     kept = _configuration_of(folder)
     if kept != configuration:
         raise ConfigError(
             f"{run}: was started with another configuration ({_first_difference(kept, configuration)}); "
             "resume with the same one, or train into another folder"
         )
+
+
+def _read_checkpoint(folder: Path) -> tuple[Progress, dict[str, Tensor]]:
     try:
         progress = msgspec.json.decode((folder / PROGRESS).read_bytes(), type=Progress)
         content = (folder / STATE).read_bytes()
         if hashlib.sha256(content).hexdigest() != progress.state_sha256:
             raise InputError(f"{folder / STATE}: does not match its SHA-256 in {PROGRESS}; it is damaged")
-        _restore(state, load(content))
+        return progress, load(content)
     except (OSError, msgspec.DecodeError, SafetensorError) as error:
         raise InputError(f"{folder}: is no whole checkpoint ({error}); nothing to resume from") from error
-    state.progress = progress
 
 
 def set_rate(state: TrainingState, rate: float) -> None:
@@ -303,16 +328,27 @@ def set_rate(state: TrainingState, rate: float) -> None:
         group["lr"] = rate * group["share"]
 
 
-def _optimiser(network: CoarseToFineNetwork, train: Train) -> torch.optim.Optimizer:
+def _optimiser(network: CoarseToFineNetwork, train: Train, *, decayed: bool) -> torch.optim.Optimizer:
+    """Return the optimiser, with a group of weights for every share of the rate, the largest first.
+
+    Where ``decayed`` is false the shared coarse decoder, some of whose channels are not trained, does not
+    decay: those channels stay as they are.
+    """
     encoder = {id(p) for p in network.encoder.parameters()}
-    shares = {1.0: list[nn.Parameter](), train.encoder_rate: list[nn.Parameter]()}
+    coarse = set[int]() if decayed else {id(p) for p in network.coarse.parameters()}
+    most = train.weight_decay if train.optimiser == "adamw" else 0.0
+    groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         if parameter.requires_grad:
-            shares[train.encoder_rate if id(parameter) in encoder else 1.0].append(parameter)
-    groups = [{"params": members, "share": share} for share, members in shares.items() if members]
+            share = train.encoder_rate if id(parameter) in encoder else 1.0
+            groups.setdefault((share, 0.0 if id(parameter) in coarse else most), []).append(parameter)
+    members = [
+        {"params": groups[share, decay], "share": share, "weight_decay": decay}
+        for share, decay in sorted(groups, reverse=True)
+    ]
     if train.optimiser == "adamw":
-        return torch.optim.AdamW(groups, lr=train.learning_rate, weight_decay=train.weight_decay)
-    return torch.optim.Adam(groups, lr=train.learning_rate, amsgrad=True)
+        return torch.optim.AdamW(members, lr=train.learning_rate)
+    return torch.optim.Adam(members, lr=train.learning_rate, amsgrad=True)
 
 
 def _tensors_of(state: TrainingState) -> dict[str, Tensor]:

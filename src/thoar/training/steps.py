@@ -99,7 +99,7 @@ def draw_sample(case: TrainingCase, context: Context, *, epoch: int) -> Sample:
     masks = torch.stack([(labels == organ.id).float() for organ in context.label_set.organs])
     return Sample(
         case=case,
-        image=image,
+        image=image.double() if configuration.train.precision == "float64" else image,
         labels=labels,
         coarse=functional.max_pool3d(masks[None], stride_zyx)[0],
         labelled=[name in case.organs for name in context.label_set.names],
