@@ -114,6 +114,92 @@ def test_resuming_with_other_options_is_refused(
     assert digests(tmp_path / "set") == before
 
 
+def test_a_subset_of_organs_is_labelled_and_recorded(tmp_path: Path, sample: Path) -> None:
+    assert copies(sample, tmp_path / "all", "--cases", 1) == 0
+    assert copies(sample, tmp_path / "two", "--cases", 1, "--organs", "aorta,heart") == 0
+    dataset = read_dataset(tmp_path / "two")
+    assert dataset.label_set.names == dataset.cases[0].organs == ("heart", "aorta")
+    one, two = (read_integers(tmp_path / name / "copy_0000" / "GT.nii.gz").voxels for name in ("all", "two"))
+    np.testing.assert_array_equal(np.where(np.isin(one, (2, 4)), one, 0), two)
+    record = json.loads((tmp_path / "two" / "copy_0000" / "parameters.json").read_text())
+    assert record["organs"] == ["heart", "aorta"]
+    assert "organs" not in json.loads((tmp_path / "all" / "copy_0000" / "parameters.json").read_text())
+
+
+def test_organs_out_of_view_are_declared_absent(tmp_path: Path, sample: Path) -> None:
+    assert copies(sample, tmp_path / "set", "--cases", 1, "--seed", 7) == 0
+    cases = read_dataset(tmp_path / "set").cases
+    for case in cases:
+        assert case.label is not None
+        found = set(np.unique(read_integers(case.label).voxels))
+        assert set(case.absent) == {o.name for o in SEGTHOR.organs if o.id not in found}
+    assert any(case.absent for case in cases)
+
+
+@pytest.mark.parametrize("organs", ["spleen", "", "heart,liver"])
+def test_unknown_organs_are_wrong_use(tmp_path: Path, organs: str, capfd: pytest.CaptureFixture[str]) -> None:
+    assert run("phantom", tmp_path / "set", "--cases", 1, "--organs", organs, *COARSE) == 2
+    assert "--organs" in capfd.readouterr().err
+
+
+def test_copies_cannot_have_labels_that_their_scan_lacks(
+    tmp_path: Path, sample: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert copies(sample, tmp_path / "set", "--cases", 1, "--organs", "heart,lung_left") == 4
+    assert "lung_left" in capfd.readouterr().err
+    assert not (tmp_path / "set").exists()
+
+
+def test_segthors_layout_holds_the_same_files_and_no_others(tmp_path: Path, sample: Path) -> None:
+    assert copies(sample, tmp_path / "ours", "--cases", 2) == 0
+    assert copies(sample, tmp_path / "theirs", "--cases", 2, "--layout", "segthor") == 0
+    ours, theirs = digests(tmp_path / "ours"), digests(tmp_path / "theirs")
+    assert theirs == {
+        f"train/Patient_0{n + 1}/{file}": ours[
+            f"copy_000{n}/{file.replace(f'Patient_0{n + 1}', f'copy_000{n}')}"
+        ]
+        for n in (0, 1)
+        for file in (f"Patient_0{n + 1}.nii.gz", "GT.nii.gz")
+    }
+    assert [case.id for case in read_dataset(tmp_path / "theirs").cases] == ["Patient_01", "Patient_02"]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [("--organs", "heart"), ("--format", "safetensors"), ("--overwrite",), ("--resume",)],
+)
+def test_segthors_layout_takes_neither_other_organs_nor_a_folder_in_use(
+    tmp_path: Path, sample: Path, options: tuple[str, ...]
+) -> None:
+    assert copies(sample, tmp_path / "set", "--cases", 1, "--layout", "segthor", *options) == 2
+    assert not (tmp_path / "set").exists()
+
+
+def test_all_cases_can_be_made_on_one_scanner(tmp_path: Path, sample: Path) -> None:
+    file = tmp_path / "scanner.toml"
+    file.write_text("noise_hu = [33, 33]\noffset_hu = [-20, -20]\n")
+    assert copies(sample, tmp_path / "set", "--cases", 2, "--scanner", file) == 0
+    assert copies(sample, tmp_path / "plain", "--cases", 2) == 0
+    for name in ("copy_0000", "copy_0001"):
+        there, here = (
+            json.loads((tmp_path / place / name / "parameters.json").read_text())["parameters"]
+            for place in ("set", "plain")
+        )
+        assert (there["scanner"]["noise"]["hu"], there["scanner"]["offset_hu"]) == (33, -20)
+        assert there["deformation"] == here["deformation"]
+        assert there["copy"] == here["copy"]
+
+
+@pytest.mark.parametrize("text", ["noise = [1, 2]", "gain = [1.2, 0.8]", "gain = 1", "not toml"])
+def test_a_scanner_that_makes_no_sense_is_a_bad_configuration(
+    tmp_path: Path, sample: Path, text: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "scanner.toml"
+    file.write_text(text)
+    assert copies(sample, tmp_path / "set", "--cases", 1, "--scanner", file) == 4
+    assert "scanner.toml" in capfd.readouterr().err
+
+
 def test_cases_can_be_written_without_an_imaging_format(tmp_path: Path, sample: Path) -> None:
     assert copies(sample, tmp_path / "plain", "--cases", 1) == 0
     assert copies(sample, tmp_path / "tensors", "--cases", 1, "--format", "safetensors") == 0

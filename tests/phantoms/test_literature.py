@@ -193,7 +193,7 @@ def check_order(chest: Chest) -> None:
     above = fork + int(20 / chest.step_mm)
     assert middle(esophagus[above])[0] > middle(trachea[above])[0]  # behind the trachea
     level = int(middle(heart)[0])
-    canal = chosen(chest.body.structure, "spinal_canal", "spinal_cord").numpy()
+    canal = chosen(chest.body.structure, "spinal_canal", "dural_sac", "spinal_cord").numpy()
     midline = middle(canal[level])[1]
     assert middle(heart[level])[1] > midline  # most of the heart lies to the left
     pieces, count = ndimage.label(aorta[level])

@@ -10,7 +10,7 @@ from thoar.core.random import rng_for
 from thoar.phantoms.body_map import BodyMap
 from thoar.phantoms.paint import Appearance, draw_appearance, painted
 from thoar.phantoms.posture import Posture, gravity_zyx
-from thoar.phantoms.structures import IDS, STRUCTURES
+from thoar.phantoms.structures import IDS, LOOK_ALIKES, STRUCTURES
 
 SIZE = 18
 
@@ -46,6 +46,12 @@ def inner_mean(hu: torch.Tensor, place: int) -> float:
 def test_every_structure_gets_a_mean() -> None:
     for appearance in drawn(20):
         assert set(appearance.mean_hu) == set(STRUCTURES)
+
+
+def test_look_alikes_look_alike() -> None:
+    for name, other in LOOK_ALIKES.items():
+        one, two = (painted(blocks(n, "muscle"), drawn(1)[0], posture="supine") for n in (name, other))
+        assert torch.equal(one, two)
 
 
 @pytest.mark.parametrize(

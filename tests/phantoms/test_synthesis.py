@@ -3,17 +3,23 @@ import numpy as np
 import pytest
 
 from thoar.core.errors import ConfigError
+from thoar.core.labels import THORAX
 from thoar.core.random import rng_for
+from thoar.core.volume import LabelVolume, Volume
 from thoar.phantoms.copies.labelled_scan import LabelledScan
+from thoar.phantoms.scanning.site import SHIFTED
 from thoar.phantoms.synthesis import (
     CaseParameters,
     SourceName,
     draw_case,
     make_case,
     name_of,
+    with_site,
 )
 
 COARSE = (8.0, 5.0, 5.0)
+GOLDEN_SHAPE, GOLDEN_COUNTS, GOLDEN_MEAN_HU = (52, 79, 99), [290, 5764, 208, 2030], -640.06
+"""Of the parametric case below, when there were no other organs yet; sums differ between machines."""
 KINDS: tuple[SourceName, ...] = ("thorax", "label_map", "copy")
 
 
@@ -51,15 +57,60 @@ def test_copies_have_organs_of_differing_sizes(scan: LabelledScan) -> None:
     assert (np.std(volumes, axis=0) / np.mean(volumes, axis=0) > 0.08).all()
 
 
-def test_parametric_case_has_a_chest_in_it() -> None:
+@pytest.fixture(scope="module")
+def whole() -> CaseParameters:
+    """A parametric case in full view."""
     parameters = drawn("thorax")
     field = msgspec.structs.replace(parameters.field, bottom=0.0, top=1.0, width_mm=600.0)
-    parameters = msgspec.structs.replace(parameters, field=field)
-    volume, labels = make_case("thorax", parameters, spacing_zyx_mm=COARSE)
+    return msgspec.structs.replace(parameters, field=field)
+
+
+@pytest.fixture(scope="module")
+def chest(whole: CaseParameters) -> tuple[Volume, LabelVolume]:
+    """The same, made with SegTHOR's four organs."""
+    return make_case("thorax", whole, spacing_zyx_mm=COARSE)
+
+
+def test_parametric_case_has_a_chest_in_it(chest: tuple[Volume, LabelVolume]) -> None:
+    volume, labels = chest
     assert set(np.unique(labels.voxels)) == {0, 1, 2, 3, 4}
     assert volume.geometry.same_grid(labels.geometry)
     assert (volume.voxels < -700).mean() > 0.1
     assert ((volume.voxels > -200) & (volume.voxels < 200)).mean() > 0.1
+
+
+def test_labelling_more_organs_changes_neither_the_picture_nor_the_other_labels(
+    whole: CaseParameters, chest: tuple[Volume, LabelVolume]
+) -> None:
+    volume, labels = make_case("thorax", whole, spacing_zyx_mm=COARSE, label_set=THORAX)
+    np.testing.assert_array_equal(volume.voxels, chest[0].voxels)
+    np.testing.assert_array_equal(np.where(labels.voxels > 4, 0, labels.voxels), chest[1].voxels)
+    counts = np.bincount(labels.voxels.ravel(), minlength=8) * labels.geometry.voxel_volume_ml
+    for organ in THORAX.organs[4:]:
+        least, most = organ.usual_volume_ml or (0, 0)
+        assert least < counts[organ.id] < most
+    x = [np.argwhere(labels.voxels == organ.id)[:, 2].mean() for organ in THORAX.organs[4:]]
+    assert x[2] < x[0] < x[1]  # right lung, cord, left lung; x runs to the left
+
+
+def test_a_case_is_still_what_it_was(chest: tuple[Volume, LabelVolume]) -> None:
+    volume, labels = chest
+    counts = np.bincount(labels.voxels.ravel(), minlength=5)
+    assert volume.voxels.shape == GOLDEN_SHAPE
+    assert counts[1:].tolist() == pytest.approx(GOLDEN_COUNTS, rel=0.01)
+    assert float(volume.voxels.mean()) == pytest.approx(GOLDEN_MEAN_HU, abs=0.1)
+
+
+def test_organs_that_a_scan_has_no_labels_of_are_refused(scan: LabelledScan) -> None:
+    with pytest.raises(ConfigError, match="no labels of spinal_cord"):
+        make_case(scan, drawn("copy"), spacing_zyx_mm=COARSE, label_set=THORAX.subset(("spinal_cord",)))
+
+
+def test_another_site_scans_the_same_patient(whole: CaseParameters) -> None:
+    there = with_site(whole, SHIFTED, rng=np.random.default_rng(0))
+    assert there != whole
+    moved = msgspec.structs.replace(there, scanner=whole.scanner, field=whole.field)
+    assert moved == whole
 
 
 def test_a_scans_patient_lies_as_he_was_scanned_and_others_mostly_on_their_backs() -> None:

@@ -1,4 +1,4 @@
-"""What ``thoar phantom`` makes cases of: a sample's scan, a label map with its table, or nothing at all."""
+"""What ``thoar phantom`` makes cases of, a sample's scan, a label map or nothing, and on which scanner."""
 
 import logging
 from pathlib import Path
@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from thoar.core.volume import Volume
+    from thoar.phantoms.scanning.site import Site
     from thoar.phantoms.synthesis import Source
 
 _log = logging.getLogger(__name__)
@@ -26,6 +27,27 @@ def read_source(
     if from_map is None or structures is None:
         return "thorax"
     return _ready_map(from_map, structures, ct)
+
+
+def read_site(scanner: str | None) -> "Site | None":
+    """Read where all cases are scanned: nowhere in particular, on the shifted scanner, or on that of a file.
+
+    Raises:
+        ConfigError: if the file cannot be read, or asks for what no scanner has.
+    """
+    import msgspec
+
+    from thoar.core.configuration import load_toml
+    from thoar.core.errors import ConfigError
+    from thoar.phantoms.scanning.site import SHIFTED, Site
+
+    if scanner is None or scanner == "shifted":
+        return None if scanner is None else SHIFTED
+    values = load_toml(Path(scanner))
+    try:
+        return msgspec.convert(values, Site)
+    except (msgspec.ValidationError, ConfigError) as error:
+        raise ConfigError(f"{scanner}: {error}") from error
 
 
 def _ready_scan(folder: Path) -> "Source":

@@ -45,7 +45,8 @@ class Deformation(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
         heart_scale: size of the heart alone, about its centre.
         heart_rotation_xyz_deg: turn of the heart alone.
         heart_shift_xyz_mm: move of the heart alone.
-        organs: shapes of esophagus, heart, trachea, aorta; ``body`` is the fat under the skin.
+        organs: shapes of esophagus, heart, trachea, aorta; ``body`` is the fat under the skin. Other organs
+            move with what is around them.
         elastic: (wavelength, root mean square) in millimetres of each smooth random displacement.
         seed: of the smooth fields.
     """
@@ -113,7 +114,8 @@ def displacement_on_lattice(
     total += _heart_move(patient, points, deformation)
     names = (*patient.label_set.names, "body")
     for name, share in zip(names, patient.lattice, strict=True):
-        total += _organ_move(rng, share, deformation.organs[name])
+        if name in deformation.organs:
+            total += _organ_move(rng, share, deformation.organs[name])
     slope, shrunk = _slope(total), 1.0
     while _least_jacobian(shrunk * slope) < LEAST_JACOBIAN:
         shrunk *= 0.85

@@ -18,7 +18,7 @@ from thoar.phantoms.body_map import BodyMap
 from thoar.phantoms.contrast import Contrast, Phase, draw_contrast
 from thoar.phantoms.posture import Posture, gravity_zyx
 from thoar.phantoms.smooth import blurred
-from thoar.phantoms.structures import IDS, LOBES, STRUCTURES
+from thoar.phantoms.structures import IDS, LOBES, LOOK_ALIKES, STRUCTURES
 from thoar.phantoms.tissues import CONTENTS, GRAIN_MM, MIXED, TISSUES
 
 PHASE_PLACE: Mapping[Phase, int | None] = {"native": None, "arterial": 0, "venous": 1, "pulmonary": 2}
@@ -156,6 +156,7 @@ def _wild_range(mean: float) -> tuple[float, float]:
 def _table(values: Mapping[str, float]) -> Float[Tensor, "256"]:
     table = torch.zeros(256)
     table[[IDS[name] for name in values]] = torch.tensor(list(values.values()), dtype=torch.float32)
+    table[[IDS[name] for name in LOOK_ALIKES]] = table[[IDS[name] for name in LOOK_ALIKES.values()]]
     return table
 
 

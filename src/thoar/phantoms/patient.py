@@ -10,7 +10,7 @@ from torch.nn.functional import interpolate
 from thoar.core.geometry import Vector3
 from thoar.core.labels import SEGTHOR, LabelSet
 from thoar.phantoms.body_map import BodyMap
-from thoar.phantoms.structures import organ_labels
+from thoar.phantoms.organs import organ_masks
 
 AIR_HU = -1000.0
 LATTICE_MM = 6.0
@@ -29,7 +29,7 @@ class Patient:
         body: share of body, lungs and all.
         lattice: the organs and, last, the body on a lattice of about ``LATTICE_MM``.
         spacing_zyx_mm: of the grid.
-        label_set: names and ids of the organs.
+        label_set: names and ids of the organs; those of SegTHOR's label set are always among them.
     """
 
     hu: Float[Tensor, "z y x"]
@@ -51,10 +51,16 @@ class Patient:
         return self.hu.device
 
 
-def patient_of(body_map: BodyMap, hu: Float[Tensor, "z y x"]) -> Patient:
-    """Return the patient of a map of structures and the values painted on it."""
-    label = organ_labels(body_map.structure)
-    organs = torch.stack([label == organ.id for organ in SEGTHOR.organs]).float()
+def patient_of(body_map: BodyMap, hu: Float[Tensor, "z y x"], *, label_set: LabelSet = SEGTHOR) -> Patient:
+    """Return the patient of a map of structures and the values painted on it.
+
+    Args:
+        body_map: the structures.
+        hu: their values, on the same grid.
+        label_set: the organs to tell apart, some of ``core.labels.THORAX``; the heart is needed by whoever
+            deforms the patient, so SegTHOR's organs must be among them.
+    """
+    organs = organ_masks(body_map, label_set.names).float()
     body = (body_map.structure != 0).float()
     return Patient(
         hu=hu,
@@ -62,7 +68,7 @@ def patient_of(body_map: BodyMap, hu: Float[Tensor, "z y x"]) -> Patient:
         body=body,
         lattice=on_lattice(organs, body, spacing_zyx_mm=body_map.spacing_zyx_mm),
         spacing_zyx_mm=body_map.spacing_zyx_mm,
-        label_set=SEGTHOR,
+        label_set=label_set,
     )
 
 

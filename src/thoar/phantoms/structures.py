@@ -37,9 +37,17 @@ STRUCTURES: tuple[str, ...] = (
     "aorta_calcium", "heart_calcium", "heart_metal", "vein_lead", "metal", "plastic", "esophagus_tube",
     "hernia_wall", "hernia_content",
 )  # fmt: skip
-"""Names of all structures; a structure's id is its place here."""
+"""Names of all structures with values of their own; a structure's id is its place here."""
 
-IDS: Mapping[str, int] = MappingProxyType({name: number for number, name in enumerate(STRUCTURES)})
+LOOK_ALIKES: Mapping[str, str] = MappingProxyType(
+    {"dural_sac": "spinal_canal", "tumour_cavity": "lung_airway", "pleural_air": "emphysema"}
+)
+"""Structures that no picture tells from another one, whose values they have; labels tell them apart."""
+
+IDS: Mapping[str, int] = MappingProxyType(
+    {name: number for number, name in enumerate((*STRUCTURES, *LOOK_ALIKES))}
+)
+"""The id of every structure in a map."""
 
 ORGAN_STRUCTURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -53,17 +61,23 @@ ORGAN_STRUCTURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "aorta": (
             "aorta", "aorta_wall", "false_lumen", "dissection_flap", "aorta_thrombus", "aorta_calcium",
         ),
+        "spinal_cord": ("dural_sac", "spinal_cord"),
     }
 )  # fmt: skip
-"""Which structures make each organ of SegTHOR's label set.
+"""Which structures make each organ but the lungs, whose sides and vessels ``lungs`` tells apart.
 
 The convention is TotalSegmentator's, in which most public references are drawn: the heart takes in its own
 fat, the pulmonary trunk, and the right and left pulmonary arteries up to the hila (beyond them a vessel is a
 "lung_artery"); the trachea is the lumen down to the ends of both main bronchi (beyond them an airway is a
-"lung_airway"); the aorta has no branches and runs into the abdomen.
+"lung_airway"); the aorta has no branches and runs into the abdomen; the spinal cord is the sac around it,
+about 15 by 12.5 mm, for a CT shows little of the cord itself.
 """
 
-LUNGS: tuple[str, ...] = tuple(name for name in STRUCTURES if name.startswith("lung_") or name == "fissure")
+LUNGS: tuple[str, ...] = (
+    *(name for name in STRUCTURES if name.startswith("lung_") or name == "fissure"),
+    "tumour_cavity",
+)
+"""What illness may replace in the chest's lungs."""
 LOBES: tuple[str, ...] = tuple(name for name in STRUCTURES if "_lobe_" in name)
 
 
@@ -77,6 +91,6 @@ def chosen(structure: UInt8[Tensor, "*shape"], *names: str) -> Bool[Tensor, "*sh
 def organ_labels(structure: UInt8[Tensor, "*shape"]) -> UInt8[Tensor, "*shape"]:
     """Return SegTHOR's label ids of a map of structures."""
     table = torch.zeros(256, dtype=torch.uint8, device=structure.device)
-    for organ, names in ORGAN_STRUCTURES.items():
-        table[[IDS[name] for name in names]] = SEGTHOR.organ(organ).id
+    for organ in SEGTHOR.organs:
+        table[[IDS[name] for name in ORGAN_STRUCTURES[organ.name]]] = organ.id
     return table[structure.int()]

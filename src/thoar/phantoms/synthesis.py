@@ -8,6 +8,7 @@ import torch
 
 from thoar.core.errors import ConfigError
 from thoar.core.geometry import Vector3
+from thoar.core.labels import SEGTHOR, THORAX, LabelSet
 from thoar.core.volume import LabelVolume, Volume
 from thoar.phantoms.body_map import BodyMap
 from thoar.phantoms.copies.copied import CopyParameters, copied, draw_copy
@@ -23,6 +24,7 @@ from thoar.phantoms.patient import Patient, patient_of
 from thoar.phantoms.posture import Posture
 from thoar.phantoms.scanning.field import Field, draw_field
 from thoar.phantoms.scanning.scanner import Scanner, draw_scanner
+from thoar.phantoms.scanning.site import Site, at_site
 from thoar.phantoms.scanning.view import scan_patient
 
 SourceName = Literal["thorax", "label_map", "copy"]
@@ -62,6 +64,12 @@ class CaseParameters(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     posture: Posture
 
 
+def with_site(parameters: CaseParameters, site: Site, *, rng: np.random.Generator) -> CaseParameters:
+    """Return the same patient, in the same pose, under the scanner of a site."""
+    scanner, field = at_site(parameters.scanner, parameters.field, site=site, rng=rng)
+    return msgspec.structs.replace(parameters, scanner=scanner, field=field)
+
+
 def draw_case(rng: np.random.Generator, source: SourceName) -> CaseParameters:
     """Draw the parameters of one case of a source; a real scan's patient lies as he was scanned."""
     postures = list(POSTURES)
@@ -94,13 +102,16 @@ def make_case(
     *,
     spacing_zyx_mm: Vector3,
     device: torch.device | str = "cpu",
+    label_set: LabelSet = SEGTHOR,
 ) -> tuple[Volume, LabelVolume]:
     """Make one case, int16 Hounsfield units and exact labels, on an axial grid of the spacing given.
 
+    Which organs are labelled, some of ``core.labels.THORAX``, changes nothing else.
+
     Raises:
-        ConfigError: if the parameters are those of another kind of source.
+        ConfigError: if the parameters are those of another kind of source, or the source lacks an organ.
     """
-    patient = make_patient(source, parameters, device=torch.device(device))
+    patient = make_patient(source, parameters, device=torch.device(device), label_set=label_set)
     return scan_patient(
         patient,
         deformation=parameters.deformation,
@@ -108,25 +119,47 @@ def make_case(
         scanner=parameters.scanner,
         posture=parameters.posture,
         spacing_zyx_mm=spacing_zyx_mm,
+        label_set=label_set,
     )
 
 
-def make_patient(source: Source, parameters: CaseParameters, *, device: torch.device) -> Patient:
+def make_patient(
+    source: Source, parameters: CaseParameters, *, device: torch.device, label_set: LabelSet = SEGTHOR
+) -> Patient:
     """Return a case's patient, before any deformation and scanner.
 
+    He has SegTHOR's organs, which deformations move, and those of the label set.
+
     Raises:
-        ConfigError: if the parameters are those of another kind of source.
+        ConfigError: if the parameters are those of another kind of source, or the source lacks an organ.
     """
     if isinstance(source, LabelledScan):
         if parameters.copy is None:
             raise _mismatch(parameters, "copy")
+        refuse_unlabelled(source, label_set)
         return copied(moved(source, device), parameters.copy)
     body = _body(source, parameters, device)
     if parameters.pathology is not None:
         body = diseased(body, parameters.pathology, posture=parameters.posture)
     if parameters.appearance is None:
         raise ConfigError("the parameters of a painted case lack their appearance")
-    return patient_of(body, painted(body, parameters.appearance, posture=parameters.posture))
+    hu = painted(body, parameters.appearance, posture=parameters.posture)
+    return patient_of(body, hu, label_set=THORAX.subset((*SEGTHOR.names, *label_set.names)))
+
+
+def refuse_unlabelled(source: Source, label_set: LabelSet) -> None:
+    """Refuse organs that cases of a source cannot have labels of.
+
+    Raises:
+        ConfigError: if there is one.
+    """
+    known = source.label_set if isinstance(source, LabelledScan) else THORAX
+    strange = [name for name in label_set.names if name not in known.names]
+    if strange:
+        raise ConfigError(
+            f"cases of {name_of(source)!r} have no labels of {', '.join(strange)}; they have "
+            f"{', '.join(known.names)}"
+        )
 
 
 def _body(

@@ -25,7 +25,7 @@ def test_fluid_of_the_share_drawn_lies_low_in_its_lung(chest: BodyMap, posture: 
 @pytest.mark.parametrize("posture", POSTURES)
 def test_air_lies_high(chest: BodyMap, posture: Posture) -> None:
     sick = diseased(chest, Pathology(pneumothorax=Fluid(left_share=0.2, right_share=0.0)), posture=posture)
-    air, lung = chosen(sick.structure, "emphysema"), chosen(chest.structure, *LEFT)
+    air, lung = chosen(sick.structure, "pleural_air"), chosen(chest.structure, *LEFT)
     apart = air.nonzero().float().mean(dim=0) - lung.nonzero().float().mean(dim=0)
     assert sum(a * g for a, g in zip(apart.tolist(), gravity_zyx(posture), strict=True)) * 3 < -8
 

@@ -3,7 +3,8 @@ import torch
 from scipy import ndimage
 
 from thoar.phantoms.body_map import BodyMap
-from thoar.phantoms.pathology.subject import Subject, distance_mm, doubled, extent
+from thoar.phantoms.distances import distance_mm, doubled
+from thoar.phantoms.pathology.subject import Subject, extent
 from thoar.phantoms.structures import IDS
 
 

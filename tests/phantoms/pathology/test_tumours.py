@@ -57,7 +57,7 @@ def test_a_central_mass_pushes_organs_away_and_keeps_their_size(chest: BodyMap) 
 
 def test_a_cavity_holds_gas_inside_the_mass(chest: BodyMap, count: Callable[..., int]) -> None:
     sick = with_tumour(chest, cavity=0.5)
-    gas, mass = count(sick, "lung_airway"), count(sick, "tumour")
+    gas, mass = count(sick, "tumour_cavity"), count(sick, "tumour")
     assert 0.03 < gas / mass < 0.5
 
 

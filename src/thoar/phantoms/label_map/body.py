@@ -33,7 +33,7 @@ __all__ = [
 CHANCE_MM = (7.0, 28.0)
 PERICARDIUM_MM = 1.2
 CANAL_MM = 3.0
-"""The cord lies this deep in its canal."""
+"""The cord lies this deep in its sac."""
 AZYGOS_MM = (8.0, -4.0)
 """The azygos vein runs this far to the right of the spine's front and before it (x, y)."""
 
@@ -163,7 +163,7 @@ def _inside_labels(
     structure.masked_fill_(
         (structure == IDS["cortical_bone"]) & (deep > parameters.cortical_mm), IDS["marrow"]
     )
-    structure.masked_fill_((structure == IDS["spinal_canal"]) & (deep > CANAL_MM), IDS["spinal_cord"])
+    structure.masked_fill_((structure == IDS["dural_sac"]) & (deep > CANAL_MM), IDS["spinal_cord"])
     structure.masked_fill_(
         (structure == IDS["aorta"]) & (deep <= parameters.aorta_wall_mm), IDS["aorta_wall"]
     )

@@ -15,7 +15,7 @@ PREFIXES: Mapping[str, str] = MappingProxyType(
         "scapula": "cortical_bone", "clavicula": "cortical_bone", "humerus": "cortical_bone",
         "sacrum": "cortical_bone", "hip": "cortical_bone", "femur": "cortical_bone",
         "skull": "cortical_bone", "carpal": "cortical_bone", "costal_cartilage": "costal_cartilage",
-        "spinal_cord": "spinal_canal", "esophagus": "esophagus_wall", "trachea": "trachea",
+        "spinal_cord": "dural_sac", "esophagus": "esophagus_wall", "trachea": "trachea",
         "thyroid": "thyroid", "heart": "left_ventricle", "heart_myocardium": "left_myocardium",
         "heart_atrium_left": "left_atrium", "heart_atrium_right": "right_atrium",
         "heart_ventricle_left": "left_ventricle", "heart_ventricle_right": "right_ventricle",

@@ -10,6 +10,8 @@ from thoar.phantoms.parametric.shapes import Block, Distance, Grid
 
 SHELL_MM = 1.6
 """Thickness of the compact bone of arches and processes."""
+SAC_MM = 6.25
+"""Half the sac's depth: 15 by 12.5 mm is what TotalSegmentator calls spinal cord."""
 VERTEBRAE_MM = (
     352.0, 335.0, 318.0, 301.0, 283.0, 266.0, 248.0, 229.0, 208.0, 187.0, 164.0, 140.0, 115.0, 90.0, 63.0,
     35.0, 6.0, -24.0, -55.0,
@@ -18,7 +20,7 @@ VERTEBRAE_MM = (
 
 
 def carve_spine(block: Block, build: Build) -> None:
-    """Carve the vertebrae with their arches and processes, the discs, the canal and the cord."""
+    """Carve the vertebrae with their arches and processes, the discs, the canal, and in it sac and cord."""
     z = block.grid.z.flatten()
     front, left = spine_front_mm(build, z), spine_left_mm(build, z)
     low = (float(left.min()) - 46, float(front.min()) - 8, -1e3)
@@ -32,6 +34,7 @@ def carve_spine(block: Block, build: Build) -> None:
     block.carve(torch.maximum(body + 1.2, disc - 1.2) < 0, "marrow", window=window)
     block.carve((body - 0.5 < 0) & (disc > 0), "disc", window=window)
     block.carve(canal < 0, "spinal_canal", window=window)
+    block.carve(torch.hypot(own.x / 1.18, own.y - own.canal) < SAC_MM, "dural_sac", window=window)
     block.carve(torch.hypot(own.x / 1.3, own.y - own.canal) < 4.0, "spinal_cord", window=window)  # noqa: PLR2004
 
 

@@ -6,16 +6,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from thoar.phantoms.distances import distance_mm, doubled
 from thoar.phantoms.pathology.record import Aorta
-from thoar.phantoms.pathology.subject import (
-    Subject,
-    Window,
-    centre_line,
-    distance_mm,
-    doubled,
-    extent,
-    picked,
-)
+from thoar.phantoms.pathology.subject import Subject, Window, centre_line, extent, picked
 from thoar.phantoms.pathology.warp import grown, moved
 from thoar.phantoms.smooth import blurred
 from thoar.phantoms.structures import ORGAN_STRUCTURES, chosen

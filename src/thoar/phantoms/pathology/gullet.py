@@ -4,9 +4,10 @@ import math
 
 import torch
 
+from thoar.phantoms.distances import distance_mm
 from thoar.phantoms.pathology.lines import ball_line
 from thoar.phantoms.pathology.record import Gullet
-from thoar.phantoms.pathology.subject import Subject, Window, centre_line, distance_mm, extent
+from thoar.phantoms.pathology.subject import Subject, Window, centre_line, extent
 from thoar.phantoms.pathology.warp import grown, pushed
 from thoar.phantoms.structures import LUNGS, ORGAN_STRUCTURES, chosen
 

@@ -4,16 +4,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from thoar.phantoms.distances import coarse_distance_mm, distance_mm
 from thoar.phantoms.pathology.record import Heart
-from thoar.phantoms.pathology.subject import (
-    Subject,
-    Window,
-    coarse_distance_mm,
-    coarse_points,
-    distance_mm,
-    extent,
-    middle,
-)
+from thoar.phantoms.pathology.subject import Subject, Window, coarse_points, extent, middle
 from thoar.phantoms.pathology.warp import grown
 from thoar.phantoms.structures import LUNGS, ORGAN_STRUCTURES, chosen
 

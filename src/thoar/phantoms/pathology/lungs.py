@@ -2,18 +2,10 @@
 
 import torch
 
+from thoar.phantoms.distances import coarse_distance_mm, distance_mm
 from thoar.phantoms.pathology.pleura import lung_side
 from thoar.phantoms.pathology.record import Collapse, Consolidation, Dependent, Emphysema
-from thoar.phantoms.pathology.subject import (
-    FIXED,
-    Subject,
-    Window,
-    coarse_distance_mm,
-    coarse_points,
-    distance_mm,
-    extent,
-    picked,
-)
+from thoar.phantoms.pathology.subject import FIXED, Subject, Window, coarse_points, extent, picked
 from thoar.phantoms.structures import IDS, LOBES, LUNGS, chosen
 
 AIRWAYS = ("lung_airway", "lung_airway_wall")

@@ -4,12 +4,13 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor
 
+from thoar.phantoms.distances import coarse_distance_mm
 from thoar.phantoms.pathology.record import Fluid, Side
-from thoar.phantoms.pathology.subject import Subject, Window, coarse_distance_mm, extent
+from thoar.phantoms.pathology.subject import Subject, Window, extent
 from thoar.phantoms.smooth import blurred
 from thoar.phantoms.structures import LOBES, LUNGS, chosen
 
-REPLACED = (*LUNGS, "atelectasis", "emphysema")
+REPLACED = (*LUNGS, "atelectasis", "emphysema", "pleural_air")
 TOWARDS_FEET = 0.12
 """The back of the chest slopes to the feet when a patient lies on it."""
 
@@ -50,7 +51,7 @@ def _fill(subject: Subject, fluid: Fluid, *, side: Side, gas: bool) -> None:
     if fluid.band_mm > 0 and not gas:
         airless = lung & (depth > level - fluid.band_mm)
         subject.fill(airless, "atelectasis", window=window, only=(*LOBES, "fissure", "emphysema"))
-    name = "emphysema" if gas else "effusion"
+    name = "pleural_air" if gas else "effusion"
     subject.fill(lung & (depth > level), name, window=window, only=REPLACED)
 
 

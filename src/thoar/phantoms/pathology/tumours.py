@@ -86,4 +86,4 @@ def _carve(subject: Subject, tumour: Tumour, centre: tuple[float, float, float])
     spikes = tumour.spicules * (subject.noise(shape, scale_mm=3.0) - 1).clamp(0, 1)
     only = CHEST_WALL if tumour.site == "apex" else REPLACED
     subject.fill(lumpy < spikes, "tumour", window=window, only=only)
-    subject.fill(lumpy + 1 < tumour.cavity, "lung_airway", window=window, only=("tumour",))
+    subject.fill(lumpy + 1 < tumour.cavity, "tumour_cavity", window=window, only=("tumour",))

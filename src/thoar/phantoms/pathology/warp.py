@@ -9,7 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from thoar.phantoms.pathology.subject import FIXED, Subject, Window, distance_mm, doubled
+from thoar.phantoms.distances import distance_mm, doubled
+from thoar.phantoms.pathology.subject import FIXED, Subject, Window
 from thoar.phantoms.smooth import blurred
 from thoar.phantoms.structures import IDS, LUNGS, chosen
 

@@ -6,6 +6,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from thoar.core.geometry import Geometry, Vector3
+from thoar.core.labels import LabelSet
 from thoar.core.volume import LabelVolume, Volume
 from thoar.phantoms.deform import Deformation, points_in_patient
 from thoar.phantoms.patient import AIR_HU, Patient
@@ -26,11 +27,13 @@ def scan_patient(
     scanner: Scanner,
     posture: Posture,
     spacing_zyx_mm: Vector3,
+    label_set: LabelSet | None = None,
 ) -> tuple[Volume, LabelVolume]:
     """Return one scan, int16 Hounsfield units and labels, on an axial grid of the spacing given.
 
     A voxel belongs to an organ where the organ fills at least half of it, whatever the scanner makes of it;
-    but none does outside the reconstructed circle.
+    but none does outside the reconstructed circle. Labels are of ``label_set``, some of the patient's organs,
+    or of all of these.
     """
     extent = extent_of(patient, deformation, field)
     x, y, z, where = _look(patient, deformation, extent, spacing_zyx_mm)
@@ -40,13 +43,15 @@ def scan_patient(
     hu = scanned(hu + AIR_HU, body, heart, scanner, posture=posture, spacing_zyx_mm=spacing_zyx_mm)
     from_middle = (x - extent.middle_xy_mm[0], y - extent.middle_xy_mm[1])
     hu = in_circle(hu, body, field, from_middle_xy_mm=from_middle)
-    labels = _labels(organs, patient).masked_fill(outside_circle(field, from_middle_xy_mm=from_middle), 0)
+    wanted = label_set or patient.label_set
+    unseen = outside_circle(field, from_middle_xy_mm=from_middle)
+    labels = _labels(organs, patient.label_set, wanted).masked_fill(unseen, 0)
     grid = Geometry.axial(
         (len(z), len(y), len(x)), spacing_zyx_mm, origin_xyz_mm=(float(x[0]), float(y[0]), float(z[0]))
     )
     return (
         Volume(voxels=hu.to(torch.int16).cpu().numpy(), geometry=grid),
-        LabelVolume(voxels=labels.cpu().numpy(), geometry=grid, label_set=patient.label_set),
+        LabelVolume(voxels=labels.cpu().numpy(), geometry=grid, label_set=wanted),
     )
 
 
@@ -78,7 +83,9 @@ def _seen(
     return grid_sample(parts[None], where, align_corners=False)[0]
 
 
-def _labels(organs: Float[Tensor, "organ z y x"], patient: Patient) -> UInt8[Tensor, "z y x"]:
+def _labels(
+    organs: Float[Tensor, "organ z y x"], present: LabelSet, wanted: LabelSet
+) -> UInt8[Tensor, "z y x"]:
     share, which = organs.max(dim=0)
-    ids = torch.tensor([0, *(organ.id for organ in patient.label_set.organs)], dtype=torch.uint8)
-    return ids.to(organs.device)[(which + 1) * (share >= HALF)]
+    ids = [organ.id if organ.name in wanted.names else 0 for organ in present.organs]
+    return torch.tensor([0, *ids], dtype=torch.uint8).to(organs.device)[(which + 1) * (share >= HALF)]
