@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: venv test test-slow check demo bench fuzz proof-dicom
+.PHONY: venv test test-slow check demo bench fuzz proof-dicom proof-resume
 
 venv: $(READY)
 
@@ -36,6 +36,7 @@ bench: $(READY)
 	test -d runs/bench/sample || $(BIN)/thoar sample runs/bench/sample
 	$(BIN)/python benchmarks/real_scans.py thorax --sample runs/bench/sample --phantoms runs/bench/heldout --short -o runs/bench/real_scans.json
 	$(BIN)/python benchmarks/ablations.py runs/bench/ablations --seeds 0 --set train.coarse_epochs=1 --set train.joint_epochs=1 --set train.cases_per_epoch=3 -o runs/bench
+	$(BIN)/python benchmarks/training_speed.py runs/bench/speed --short --steps 2 --threads 1
 
 # Spoilt DICOM through every reader; files that show a defect are kept in runs/fuzz.
 fuzz: $(READY)
@@ -44,3 +45,7 @@ fuzz: $(READY)
 # What we promise of DICOM, measured: prints the tables, and writes the page if everything is as promised.
 proof-dicom: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python -m proofs.dicom.report --page docs/explanation/dicom-promise.md
+
+# A hundred kills of training runs, which must all end with the same bits; takes about ten minutes.
+proof-resume: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python proofs/resume.py --kills 100

@@ -9,19 +9,16 @@ What WORK holds already is kept: the data, and every run that came to its end. A
 
 import argparse
 import math
-import os
 import shutil
 import statistics
-import subprocess
-import sys
 import threading
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import msgspec
 import torch
+from costs import Cost, command
 from provenance import code, processor
 
 from thoar.datasets.manifest import read_dataset
@@ -36,7 +33,6 @@ HERE = Path(__file__).parent
 RECIPE = HERE / "ablations.toml"
 DATA = {"training": ("24", "24"), "test": ("8", "2424")}
 """Cases and seed of each data set; both of 4 mm voxels."""
-MIB = 1 / 1024  # of the KiB in which the kernel counts
 
 VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     "baseline": ("body crop and mask, boxes, one encoder, mining by weights, mean of logits", ()),
@@ -51,20 +47,6 @@ VARIANTS: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
 }
 """What differs from the baseline: in words, and as ``--set`` of ``thoar train``."""
-
-
-class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """What one command took.
-
-    Attributes:
-        wall_s: by the clock, beside whatever else ran.
-        cpu_s: of processor time, user and system: what to compare on a shared machine.
-        peak_mib: largest resident memory, the libraries' own included.
-    """
-
-    wall_s: float
-    cpu_s: float
-    peak_mib: float
 
 
 class Run(msgspec.Struct, frozen=True, kw_only=True):
@@ -220,26 +202,6 @@ def scores(path: Path) -> dict[str, dict]:
 def finite(value: float) -> float | None:
     """Return a number, or None for what JSON cannot spell."""
     return value if math.isfinite(value) else None
-
-
-def command(words: Sequence[object], log: Path) -> Cost:
-    """Run a command of thoar on one thread and return its cost; its output goes into a log."""
-    began = time.monotonic()
-    line = [sys.executable, "-m", "thoar", *(str(word) for word in words)]
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("wb") as stream:
-        process = subprocess.Popen(  # noqa: S603 (our own program)
-            line, stdout=stream, stderr=stream, env=os.environ | {"OMP_NUM_THREADS": "1"}
-        )
-        _, status, usage = os.wait4(process.pid, 0)
-        process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{' '.join(line)} ended with {process.returncode}; see {log}")
-    return Cost(
-        wall_s=time.monotonic() - began,
-        cpu_s=usage.ru_utime + usage.ru_stime,
-        peak_mib=usage.ru_maxrss * MIB,
-    )
 
 
 def place_of(work: Path, variant: str, seed: int) -> Path:

@@ -25,7 +25,7 @@ from thorax.plan import FINISHED, UNFINISHED, Clock, Part, Plan, UnfinishedError
 from thorax.sources import PARAMETRIC, SAMPLE, SourceError, check_synthetic, map_source
 
 from thoar.core.errors import ThoarError
-from thoar.inference.bundle import MANIFEST, read_manifest
+from thoar.inference.manifest import MANIFEST, read_manifest
 from thoar.inference.shipped import find_model
 
 LEAST_S = 20.0
@@ -68,7 +68,7 @@ def train(plan: Plan, clock: Clock) -> None:
     words += ["--device", plan.device, "--workers", str(plan.workers)]
     words += [word for setting in plan.settings for word in ("--set", setting)]
     words += [] if math.isinf(left_s) else ["--max-time", f"{left_s:.0f}s"]
-    words += [] if plan.init is None else ["--init", plan.init]
+    words += [] if plan.init is None else ["--from", plan.init]
     words += ["--resume"] if (plan.run / "last").is_dir() else []
     if thoar(*words, allowed=(FINISHED, UNFINISHED)) == UNFINISHED:
         raise UnfinishedError

@@ -5,7 +5,8 @@ from string import Template
 
 import msgspec
 
-from thoar.inference.bundle import Bundle, Manifest, read_bundle, write_bundle
+from thoar.inference.bundle import Bundle, read_bundle, write_bundle
+from thoar.inference.manifest import Manifest
 from thoar.io.atomic import replace_folder
 
 from .plan import Plan

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from thoar.core.volume import to_canonical
-from thoar.inference.bundle import Manifest, Source
+from thoar.inference.manifest import Manifest, Source
 from thoar.io.formats import read_integers
 
 SAMPLE = "LIDC-IDRI-0001"

@@ -11,7 +11,7 @@ from real_scans import SAMPLE_MAP, Bench, knows, refuse_unless_synthetic
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
 from thoar.core.volume import Volume
-from thoar.inference.bundle import Manifest, Source
+from thoar.inference.manifest import Manifest, Source
 from thoar.metrics.scores import score_organ
 
 GRID = Geometry.axial((6, 8, 8), (2.0, 1.0, 1.0))

@@ -35,9 +35,9 @@ from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
 from thoar.core.volume import Volume
 from thoar.datasets.manifest import Case, Dataset, read_dataset, write_dataset
-from thoar.inference.bundle import Manifest, read_manifest
+from thoar.inference.manifest import Manifest, read_manifest
 from thoar.io.formats import write_volume
-from thoar.training.split import split_cases
+from thoar.training.split import held_out
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "train_thorax.py"
 S0327 = f"{MAP_PREFIX}{next(iter(KNOWN_MAPS))}"
@@ -181,9 +181,9 @@ def test_pieces_become_one_data_set_that_names_sources_and_holds_some_of_each_ki
     merge(plan)
     cases = read_dataset(tmp_path).cases
     assert {case.source for case in cases} == {PARAMETRIC, f"{MAP_PREFIX}{'ab' * 32}"}
-    training, held = split_cases(cases, validation_cases=3, seed=0)
-    assert [case.source for case in held].count(PARAMETRIC) == 2
-    assert {case.group for case in training} == {"training"}
+    split = held_out(cases, validation_cases=3, seed=0)
+    assert [case.source for case in split.validation].count(PARAMETRIC) == 2
+    assert {case.group for case in split.training} == {"training"}
 
 
 def test_case_whose_record_contradicts_its_folder_is_refused(tmp_path: Path) -> None:

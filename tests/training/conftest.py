@@ -120,6 +120,7 @@ def train_small(
         resume: bool = False,
         only: float = float("inf"),
         watch: Callable[[Event], None] = lambda _: None,
+        device: str = "cpu",
         **setting: Any,
     ) -> Outcome:
         configuration = small_configuration("train.coarse_epochs=1", "train.joint_epochs=1", *overrides)
@@ -134,7 +135,7 @@ def train_small(
             held_out(dataset.cases, validation_cases=configuration.train.validation_cases, seed=3),
             folder,
             label_set=dataset.label_set,
-            setting=Setting(device="cpu", watch=counting, should_stop=lambda: steps[0] >= only, **setting),
+            setting=Setting(device=device, watch=counting, should_stop=lambda: steps[0] >= only, **setting),
             resume=resume,
         )
 

@@ -11,8 +11,8 @@ import torch
 
 from thoar.core.configuration import Configuration, configuration_from, load_toml
 from thoar.training import memory
+from thoar.training.live import LiveStorages
 from thoar.training.memory import (
-    LiveStorages,
     inference_cost,
     training_cost,
     trial_inference,

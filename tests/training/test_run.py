@@ -319,3 +319,13 @@ def test_run_begun_with_a_model_of_other_organs_is_refused(
     other = replace(small_dataset, label_set=LabelSet(organs=small_dataset.label_set.organs[::-1]))
     with pytest.raises(ConfigError, match="knows heart, trachea, the data set trachea, heart"):
         train(small_configuration(), other, tmp_path, device="cpu", initial=read_bundle(whole_run / "best"))
+
+
+def test_fine_decoders_with_a_device_of_their_own_give_the_same_bits(
+    tmp_path: Path,
+    train_small: Callable[..., Outcome],
+    small_run: Path,
+    bits: Callable[[Path], dict[str, str]],
+) -> None:
+    assert train_small(tmp_path, device="cpu,cpu") == "finished"
+    assert bits(tmp_path) == bits(small_run)

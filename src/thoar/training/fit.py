@@ -21,7 +21,10 @@ LEAST_GAIN = 0.01
 """A change that saves a smaller part of the memory is left out."""
 
 Needs = tuple[StageNeed, ...]
-Setting = tuple[str, Any]
+Settings = dict[str, Any]
+"""Paths of the configuration and what is put there."""
+Rung = tuple[str, Any]
+"""One such path and its value."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,11 +65,13 @@ class Fitted:
 
     Attributes:
         configuration: changed.
-        needs: of its stages.
+        as_it_was: what the recipe's stages take.
+        needs: what its own stages take.
         changes: what was changed, cheapest first; nothing where the recipe fits as it is.
     """
 
     configuration: Configuration
+    as_it_was: Needs
     needs: Needs
     changes: tuple[Change, ...]
 
@@ -91,24 +96,31 @@ def fit(
     Raises:
         ResourceError: if no change of these kinds suffices; it says which stage takes how much at least.
     """
+    known: dict[str, Needs] = {}
 
-    def needs_of(changed: Configuration) -> Needs:
-        return needs(changed, found, device=device, workers=workers)
+    def needs_with(settings: Settings) -> Needs:
+        key = repr(settings)
+        if key not in known:
+            known[key] = needs(_with(configuration, settings), found, device=device, workers=workers)
+        return known[key]
 
-    taken: dict[str, Any] = {}
-    now = needs_of(configuration)
+    taken: Settings = {}
+    now = needs_with(taken)
     for path, value in _rungs(configuration, found, device):
-        if limits.excess(now) <= 1:
+        if limits.excess(now) <= 1 or limits.excess(now[:1]) > 1:  # preparation cannot be made smaller
             break
-        later = needs_of(_with(configuration, {**taken, path: value}))
+        later = needs_with({**taken, path: value})
         if limits.excess(later) < (1 - LEAST_GAIN) * limits.excess(now):
             taken[path], now = value, later
     if limits.excess(now) > 1:
         raise _refusal(configuration, taken, now, limits)
-    taken = _without_needless(taken, lambda kept: limits.excess(needs_of(_with(configuration, kept))) <= 1)
-    changes = tuple(_changes(configuration, taken, needs_of))
-    fitted = _with(configuration, taken)
-    return Fitted(configuration=fitted, needs=needs_of(fitted), changes=changes)
+    taken = _without_needless(taken, lambda kept: limits.excess(needs_with(kept)) <= 1)
+    return Fitted(
+        configuration=_with(configuration, taken),
+        as_it_was=needs_with({}),
+        needs=needs_with(taken),
+        changes=tuple(_changes(configuration, taken, needs_with)),
+    )
 
 
 def has_bfloat16(device: torch.device) -> bool:
@@ -119,7 +131,7 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(device.type == "cpu" and (capabilities.get("avx512_bf16") or capabilities.get("amx_bf16")))
 
 
-def _rungs(configuration: Configuration, found: Fingerprint, device: torch.device) -> Iterator[Setting]:
+def _rungs(configuration: Configuration, found: Fingerprint, device: torch.device) -> Iterator[Rung]:
     """Yield the changes to try, cheapest first."""
     for levels in range(configuration.train.recomputed_levels + 1, len(configuration.network.blocks) + 2):
         yield "train.recomputed_levels", levels
@@ -132,7 +144,7 @@ def _rungs(configuration: Configuration, found: Fingerprint, device: torch.devic
     yield from _coarser_voxels(configuration)
 
 
-def _shorter_scans(configuration: Configuration, found: Fingerprint) -> Iterator[Setting]:
+def _shorter_scans(configuration: Configuration, found: Fingerprint) -> Iterator[Rung]:
     if not configuration.augmentation.enabled:
         return
     whole = largest_sample(configuration, found).shape_zyx[0] // configuration.network.total_stride_zyx[0]
@@ -142,7 +154,7 @@ def _shorter_scans(configuration: Configuration, found: Fingerprint) -> Iterator
             yield "augmentation.longest_scan_cells", cells
 
 
-def _coarser_voxels(configuration: Configuration) -> Iterator[Setting]:
+def _coarser_voxels(configuration: Configuration) -> Iterator[Rung]:
     """Yield larger and larger voxels: in plane until they are as wide as slices are apart, then all round."""
     z, y, x = configuration.preparation.spacing_zyx_mm
     while max(z, y, x) * (1 if min(y, x) < z else COARSER) <= COARSEST_MM:
@@ -153,7 +165,7 @@ def _coarser_voxels(configuration: Configuration) -> Iterator[Setting]:
         yield "preparation.spacing_zyx_mm", (z, y, x)
 
 
-def _with(configuration: Configuration, settings: dict[str, Any]) -> Configuration:
+def _with(configuration: Configuration, settings: Settings) -> Configuration:
     values = plain(configuration)
     for path, value in settings.items():
         section, key = path.split(".")
@@ -161,7 +173,7 @@ def _with(configuration: Configuration, settings: dict[str, Any]) -> Configurati
     return configuration_from(values)
 
 
-def _without_needless(taken: dict[str, Any], fits: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
+def _without_needless(taken: Settings, fits: Callable[[Settings], bool]) -> Settings:
     """Return the settings without those that later ones made needless, the dearest looked at first."""
     for path in list(taken)[-2::-1]:
         fewer = {name: value for name, value in taken.items() if name != path}
@@ -171,13 +183,13 @@ def _without_needless(taken: dict[str, Any], fits: Callable[[dict[str, Any]], bo
 
 
 def _changes(
-    configuration: Configuration, taken: dict[str, Any], needs_of: Callable[[Configuration], Needs]
+    configuration: Configuration, taken: Settings, needs_with: Callable[[Settings], Needs]
 ) -> Iterator[Change]:
-    so_far: dict[str, Any] = {}
-    before = needs_of(configuration)
+    so_far: Settings = {}
+    before = needs_with({})
     for path, value in taken.items():
-        so_far[path] = value
-        after = needs_of(_with(configuration, so_far))
+        so_far = {**so_far, path: value}
+        after = needs_with(so_far)
         section, key = path.split(".")
         yield Change(
             setting=path,
@@ -217,9 +229,7 @@ def _spelled(value: Any) -> str:
     return msgspec.json.encode(value).decode()
 
 
-def _refusal(
-    configuration: Configuration, taken: dict[str, Any], found: Needs, limits: Limits
-) -> ResourceError:
+def _refusal(configuration: Configuration, taken: Settings, found: Needs, limits: Limits) -> ResourceError:
     kinds = (("RAM", "ram", limits.ram_bytes), ("GPU memory", "vram", limits.vram_bytes))
     too_much: list[str] = []
     for kind, option, limit in kinds:

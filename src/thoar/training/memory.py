@@ -2,37 +2,31 @@
 
 The real step (:mod:`thoar.training.steps`) runs on torch's fake tensors, which have a shape, a device and an
 autograd history but no values: a few tenths of a second for a scan of any size. What lives at the same time
-is counted storage by storage. What convolutions take besides is measured, not counted (:func:`_workspace`).
+is counted (:mod:`thoar.training.live`); what convolutions take besides was measured (:func:`_workspace`).
 """
 
 import math
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import no_type_check
 
 import msgspec
 import torch
 from jaxtyping import Float
 from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import flop_registry
 
 from thoar.core.box import Box, Index3
 from thoar.core.configuration import Configuration
 from thoar.network.coarse import CoarseMaps
 from thoar.network.encoder import Encoder
 from thoar.network.network import CoarseToFineNetwork, build_network
+from thoar.training.live import LiveStorages
 from thoar.training.losses import dice_loss, fine_loss
 from thoar.training.steps import backward_coarse, backward_joint, precision_of
 
 BLOCKED_CHANNELS = 16
 """Convolutions on a CPU copy their maps into an order in which channels come in sixteens."""
-
-SMALL_BYTES = 32 * 2**20
-"""Smaller blocks come from the C library's heap, which keeps the holes between them (glibc)."""
 
 
 class StepCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,7 +34,7 @@ class StepCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     Attributes:
         peak_bytes: most bytes alive at once: weights, gradients, the image, maps, what convolutions take.
-        small_bytes: the same of blocks under :data:`SMALL_BYTES` alone.
+        small_bytes: the same of blocks under :data:`thoar.training.live.SMALL_BYTES` alone.
         saved_bytes: of these, what the encoder's maps take when it is done: kept for the way back.
         weight_bytes: of these, the weights.
         flops: multiplications and additions of the convolutions.
@@ -51,66 +45,6 @@ class StepCost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     saved_bytes: int
     weight_bytes: int
     flops: int
-
-
-class LiveStorages(TorchDispatchMode):
-    """While entered, knows how many bytes the tensors made inside keep alive, and counts multiplications.
-
-    Torch's own ``FlopCounterMode`` would do the latter, but keeps alive what is computed again.
-
-    Args:
-        workspace: blocks in bytes that an operation takes while it runs, by its name, what goes in and what
-            comes out.
-
-    Attributes:
-        bytes: now.
-        small_bytes: of these, in blocks under :data:`SMALL_BYTES`.
-        peak_bytes: the most so far.
-        peak_small_bytes: likewise.
-        flops: of all convolutions so far.
-    """
-
-    def __init__(
-        self, workspace: Callable[[str, list[Tensor], list[Tensor]], list[int]] | None = None
-    ) -> None:
-        super().__init__()
-        self.bytes = self.small_bytes = self.peak_bytes = self.peak_small_bytes = self.flops = 0
-        self._workspace = workspace or (lambda *_: [])
-        self._known: dict[int, weakref.ref[Any]] = {}
-
-    def __torch_dispatch__(
-        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
-    ) -> Any:
-        """Run an operation and count what it made."""
-        kwargs = kwargs or {}
-        result = func(*args, **kwargs)
-        if func.overloadpacket in flop_registry:
-            self.flops += flop_registry[func.overloadpacket](*args, **kwargs, out_val=result)
-        made = _tensors(result)
-        for tensor in made:
-            self._count(tensor)
-        blocks = self._workspace(func.__name__, _tensors(args), made)
-        self.peak_bytes = max(self.peak_bytes, self.bytes + sum(blocks))
-        small = sum(size for size in blocks if size < SMALL_BYTES)
-        self.peak_small_bytes = max(self.peak_small_bytes, self.small_bytes + small)
-        return result
-
-    def _count(self, tensor: Tensor) -> None:
-        storage = tensor.untyped_storage()
-        key, size = storage._cdata, storage.nbytes()  # noqa: SLF001 (a storage's only identity)
-        if key in self._known:
-            return
-
-        def gone(_: object) -> None:
-            del self._known[key]
-            self._add(-size, small=size < SMALL_BYTES)
-
-        self._known[key] = weakref.ref(storage, gone)
-        self._add(size, small=size < SMALL_BYTES)
-
-    def _add(self, size: int, *, small: bool) -> None:
-        self.bytes += size
-        self.small_bytes += size * small
 
 
 def training_cost(
@@ -220,13 +154,15 @@ def _cost(
     on_gpu = target.type == "cuda"
     here = target if on_gpu and torch.cuda.is_available() else torch.device("cpu")
     live = LiveStorages(partial(_workspace, on_cpu=not on_gpu))
-    with FakeTensorMode(), live:
+    with FakeTensorMode():
         with torch.device(here):
             network = trial_network(configuration, organs)
-            image = torch.empty((1, 1, *shape_zyx))
-        weight_bytes, kept = live.bytes - image.nbytes, list[int]()
+        for weight in network.parameters():
+            live.count(weight)
+        weight_bytes, kept = live.bytes, list[int]()
         network.encoder.register_forward_hook(lambda *_: kept.append(live.bytes - weight_bytes))
-        step(network, image)
+        with live:
+            step(network, torch.empty((1, 1, *shape_zyx), device=here))
     return StepCost(
         peak_bytes=live.peak_bytes,
         small_bytes=live.peak_small_bytes,
@@ -261,6 +197,7 @@ def _placed(boxes_zyx: Mapping[str, Index3]) -> dict[str, Box]:
     return {organ: Box.of_shape(shape) for organ, shape in boxes_zyx.items()}
 
 
+@no_type_check
 def _workspace(name: str, given: list[Tensor], made: list[Tensor], *, on_cpu: bool) -> list[int]:
     """Return the blocks that a convolution takes besides its tensors.
 
@@ -281,7 +218,3 @@ def _blocked_bytes(map_: Tensor, value_bytes: int) -> int:
     channels = map_.shape[1]
     blocked = channels if channels == 1 else -(-channels // BLOCKED_CHANNELS) * BLOCKED_CHANNELS
     return map_.shape[0] * blocked * math.prod(map_.shape[2:]) * value_bytes
-
-
-def _tensors(values: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(values) if isinstance(leaf, Tensor)]

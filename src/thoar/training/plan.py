@@ -11,7 +11,7 @@ from thoar.core.configuration import Configuration, plain
 from thoar.datasets.fingerprint import Fingerprint
 from thoar.training.fit import Change, Limits, fit
 from thoar.training.memory import StepCost, inference_cost, training_cost
-from thoar.training.needs import SAMPLE_BYTES, StageNeed, needs, prepared_shape, typical_sample
+from thoar.training.needs import SAMPLE_BYTES, StageNeed, prepared_shape, typical_sample
 from thoar.training.speed import Speed, measured_speed
 
 
@@ -83,7 +83,7 @@ def make_plan(
         device=device.type,
         configuration=kept,
         changes=fitted.changes,
-        as_it_was=needs(configuration, found, device=device, workers=workers),
+        as_it_was=fitted.as_it_was,
         needs=fitted.needs,
         times=times,
         cache_bytes=cache_bytes(kept, found),
