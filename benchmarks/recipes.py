@@ -114,6 +114,11 @@ def parsed() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def place_of(work: Path, name: str, *, minutes: float) -> Path:
+    """Return where something of a budget is kept."""
+    return work / f"{minutes:g}-minutes" / name
+
+
 def make_data(work: Path) -> None:
     """Make the training and the test phantoms, unless they are there; note what made them."""
     for name, (cases, seed) in DATA.items():
@@ -135,8 +140,9 @@ def resolved(recipe: str) -> Configuration:
 
 def known_pace(work: Path, recipe: str, *, minutes: float) -> Pace:
     """Return a recipe's pace on this machine, measured once for all runs of a budget and kept."""
-    path = work / f"pace-{recipe}-{minutes:g}-minutes.json"
+    path = place_of(work, f"pace-{recipe}", minutes=minutes).with_suffix(".json")
     if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
         pace = pace_of(recipe, work / "training", work / f"trial-{recipe}", overrides=settings(recipe))
         atomic_bytes(path, msgspec.json.encode(pace))
     return msgspec.json.decode(path.read_bytes(), type=Pace)
@@ -144,7 +150,7 @@ def known_pace(work: Path, recipe: str, *, minutes: float) -> Pace:
 
 def do_run(work: Path, recipe: str, seed: int, *, minutes: float, pace: Pace) -> Run:
     """Train, segment and evaluate one recipe with one seed."""
-    place = work / "runs" / f"{recipe}-{seed}"
+    place = place_of(work, f"{recipe}-{seed}", minutes=minutes)
     shutil.rmtree(place, ignore_errors=True)
     place.mkdir(parents=True)
     stages = resolved(recipe).train
@@ -180,15 +186,14 @@ def do_run(work: Path, recipe: str, seed: int, *, minutes: float, pace: Pace) ->
 
 def finished(work: Path, recipe: str, seed: int, *, minutes: float) -> Run | None:
     """Return a run of this budget that came to its end, or None."""
-    path = work / "runs" / f"{recipe}-{seed}" / "result.json"
-    run = msgspec.json.decode(path.read_bytes(), type=Run) if path.is_file() else None
-    return run if run is not None and run.minutes == minutes else None
+    path = place_of(work, f"{recipe}-{seed}", minutes=minutes) / "result.json"
+    return msgspec.json.decode(path.read_bytes(), type=Run) if path.is_file() else None
 
 
 def write(folder: Path, work: Path, *, minutes: float) -> None:
     """Write both results of all runs of a budget that came to their end."""
-    found = [msgspec.json.decode(path.read_bytes(), type=Run) for path in work.glob("runs/*/result.json")]
-    runs = sorted((run for run in found if run.minutes == minutes), key=lambda run: (run.recipe, run.seed))
+    results = sorted(place_of(work, "", minutes=minutes).glob("*/result.json"))
+    runs = [msgspec.json.decode(path.read_bytes(), type=Run) for path in results]
     data = msgspec.json.decode((work / "training.json").read_bytes())
     plain = {"processor": processor(), "data": data, "runs": msgspec.to_builtins(runs)}
     folder.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from thoar.datasets.manifest import Case, Dataset, read_dataset, write_dataset
 from thoar.io.atomic import atomic_bytes, replace_folder
 from thoar.io.formats import read_labels, read_volume, write_labels, write_volume
 
-DATA = {"training": ("20", "20501"), "test": ("10", "10501")}
+DATA = {"training": ("20", "20"), "test": ("10", "2020")}
 """Cases and seed of each data set."""
 SPACING_MM = 4.0
 LARGEST_ZYX: Index3 = (48, 96, 96)

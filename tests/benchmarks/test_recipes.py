@@ -54,7 +54,7 @@ def test_infinite_distances_are_counted_and_not_averaged():
 
 
 def test_a_run_of_another_budget_is_done_again(tmp_path):
-    place = tmp_path / "runs" / "best-2"
+    place = recipes.place_of(tmp_path, "best-2", minutes=10.0)
     place.mkdir(parents=True)
     (place / "result.json").write_bytes(msgspec.json.encode(run_of("best", 2, 0.5)))
     assert recipes.finished(tmp_path, "best", 2, minutes=10.0) == run_of("best", 2, 0.5)

@@ -186,6 +186,14 @@ def test_ids_that_the_label_set_lacks_are_listed_with_their_voxels(tmp_path: Pat
     assert "7 (2 voxels)" in line.found
 
 
+def test_ids_that_training_refuses_are_an_error(tmp_path: Path) -> None:
+    write_case(tmp_path, 0)
+    dataset = read_dataset(tmp_path)
+    more = LabelSet(organs=(*SEGTHOR.organs, Organ(name="liver", id=256)))
+    (line,) = found(check_dataset(replace(dataset, label_set=more)), "high_ids")
+    assert (line.severity, "256 liver" in line.found) == ("error", True)
+
+
 def test_labels_that_are_no_whole_numbers_are_an_error(tmp_path: Path) -> None:
     folder = write_case(tmp_path, 0)
     labels = nib.load(folder / "GT.nii.gz")
@@ -194,6 +202,7 @@ def test_labels_that_are_no_whole_numbers_are_an_error(tmp_path: Path) -> None:
     )
     (line,) = check_dataset(read_dataset(tmp_path)).findings
     assert line.kind == "label_values"
+    assert line.remedy == "write whole label ids, without interpolation"
 
 
 @pytest.mark.parametrize(
@@ -308,9 +317,10 @@ def test_a_case_that_is_mirrored_as_a_whole_is_told_from_the_others_and_from_ana
     assert [(f.case_id, "other cases" in f.found) for f in among] == [("Patient_05", True)]
 
 
-def test_symmetric_organs_under_each_others_id_are_told_of(tmp_path: Path) -> None:
-    organs = (Organ(name="lung_left", id=1), Organ(name="lung_right", id=2))
-    label_set = LabelSet(organs=organs, symmetric_pairs=(("lung_left", "lung_right"),))
+@pytest.mark.parametrize("pair", [("lung_left", "lung_right"), ("lung_l", "lung_r")])
+def test_symmetric_organs_under_each_others_id_are_told_of(tmp_path: Path, pair: tuple[str, str]) -> None:
+    organs = (Organ(name=pair[0], id=1), Organ(name=pair[1], id=2))
+    label_set = LabelSet(organs=organs, symmetric_pairs=(pair,))
     hu, _ = chest(0)
     right = np.broadcast_to(np.arange(80) < 40, SHAPE)
     lung = (hu < -500) & (hu > -920)
@@ -322,7 +332,7 @@ def test_symmetric_organs_under_each_others_id_are_told_of(tmp_path: Path) -> No
     )
     report = check_dataset(Dataset(root=tmp_path, label_set=label_set, cases=(case,)))
     (line,) = found(report, "swapped_pair")
-    assert "to the right of the lung_right" in line.found
+    assert f"to the right of the {pair[1]}" in line.found
 
 
 def test_an_unusual_volume_is_told_of(tmp_path: Path) -> None:

@@ -7,10 +7,11 @@ import msgspec
 import pytest
 from thorax.organ_card import with_organs, with_sources
 from thorax.sources import KNOWN_MAPS, LIDC, MAP_PREFIX, PARAMETRIC, PHANTOMS, SourceError
-from train_organs import ORGANS, Part, merge
+from train_organs import ORGANS, Part, merge, with_thresholds
 
 from thoar.core.labels import SEGTHOR, THORAX
 from thoar.datasets.manifest import Case, Dataset, read_dataset, write_dataset
+from thoar.inference.localisation import OrganLocalisation
 from thoar.inference.manifest import Manifest, TrainedOn
 
 S0327 = f"{MAP_PREFIX}{next(iter(KNOWN_MAPS))}"
@@ -61,6 +62,15 @@ def test_the_card_names_organs_sources_and_scores(tmp_path: Path) -> None:
     assert "- 30 cases of thoar's own parametric thoraxes (Apache-2.0)" in card
     assert "| phantoms | lung_left | 2 | 0.850 | 5.0 |" in card
     assert "Not measured" in with_organs("", manifest_of(**{PARAMETRIC: 1}), scores=[])
+
+
+def test_thresholds_set_by_hand_are_those_of_the_bundle() -> None:
+    stated = OrganLocalisation(threshold=0.5, margin_before_zyx=(2, 2, 2), margin_after_zyx=(1, 1, 1))
+    found = with_thresholds(
+        msgspec.structs.replace(manifest_of(), localisation=dict.fromkeys(THORAX.names, stated))
+    ).localisation
+    assert found["spinal_cord"] == msgspec.structs.replace(stated, threshold=0.8)
+    assert {name for name in found if found[name] != stated} == {"spinal_cord"}
 
 
 def test_cases_of_all_sources_make_one_data_set(tmp_path: Path) -> None:

@@ -83,7 +83,7 @@ def test_time_limit_stops_the_preparation_too(
     run = tmp_path / "run"
     done = finished(command(small_recipe, small_dataset, run, "--max-time", "0.01s"))
     assert done.returncode == 9
-    assert "the same command goes on" in done.stderr
+    assert "stopped while preparing cases" in done.stderr
     assert not (run / "last").exists()
     assert list((run / "prepared").glob("*.json"))
     again = finished(command(small_recipe, small_dataset, run, *LONG))

@@ -177,6 +177,7 @@ DAMAGES = {
     "flipped bit in the weights": ("state.safetensors", flip_last_byte),
     "half the weights": ("state.safetensors", cut),
     "half the progress": ("progress.json", cut),
+    "half the configuration": ("configuration.toml", cut),
     "no configuration": ("configuration.toml", Path.unlink),
 }
 

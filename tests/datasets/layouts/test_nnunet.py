@@ -98,6 +98,12 @@ def test_images_and_labels_without_each_other_are_refused_by_name(raw: Path) -> 
         nnunet.find(raw)
 
 
+def test_a_volume_of_another_ending_is_not_left_out_in_silence(raw: Path, put_scan: PutScan) -> None:
+    put_scan(raw / "imagesTr" / "extra_0000.nrrd")
+    with pytest.raises(InputError, match=r"extra_0000\.nrrd: does not end in \.nii\.gz"):
+        nnunet.find(raw)
+
+
 @pytest.mark.parametrize(
     ("name", "says"), [("x_0001", "second channel"), ("q", "import msd"), ("../imagesTs/x_0000", "both in")]
 )

@@ -57,6 +57,7 @@ def test_a_toml_table_may_bring_its_own_label_set(files: Path) -> None:
     [
         ("id,image,lable\na,b,c\n", "its columns are id, image, lable"),
         ("id\na\n", "it needs id and image"),
+        ("id,image,label,label\na,b,c,\n", "it needs id and image once each"),
         ("", "its columns are none"),
         ("id,image\na,b,heart,aorta\n", "several organs of a case go with"),
         ("id,image\na,\n", "line 2 lacks its id or its image"),

@@ -1,5 +1,6 @@
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel as nib
@@ -177,14 +178,14 @@ def test_masks_that_overlap_go_by_priority_and_the_report_says_how_much(
     scan: Path, tmp_path: Path, put_label: PutScan
 ) -> None:
     masks = [
-        LabelFile(path=put_label(tmp_path / "in" / f"{name}.nii.gz", {1: count}), names={1: name})
-        for name, count in (("aorta", 6), ("heart", 10))
+        LabelFile(path=put_label(tmp_path / "in" / f"{name}.nii.gz", counts), names={1: name})
+        for name, counts in (("aorta", {0: 4, 1: 12}), ("heart", {1: 10}))
     ]
     names = tmp_path / "names.toml"
     names.write_text('priority = ["heart", "aorta"]')
-    for wish, aorta in ((Wish(), 0.0), (Wish(names_file=names), 0.054)):
+    for wish, aorta in ((Wish(), 0.054), (Wish(names_file=names), 0.108)):
         report = take_over(one(scan, *masks), tmp_path / "out", wish=wish, overwrite=True)
-        assert report.cases[0].volumes_ml.get("aorta", 0.0) == pytest.approx(aorta)
+        assert report.cases[0].volumes_ml["aorta"] == pytest.approx(aorta)
     assert report.cases[0].notes == ("aorta over heart: 0.1 mL",)
 
 
@@ -201,6 +202,21 @@ def test_ids_that_cannot_be_folders_are_refused_before_anything_is_read(
     cases = tuple(SourceCase(id=name, image=tmp_path / "gone.nii.gz") for name in ids)
     with pytest.raises(InputError):
         Source(layout="test", place=tmp_path, cases=cases)
+
+
+def test_an_id_that_is_the_name_of_a_file_of_ours_is_refused(segthor: Path, tmp_path: Path) -> None:
+    source = layout.find(segthor)
+    cases = (replace(source.cases[0], id="Dataset.toml"), *source.cases[1:])
+    with pytest.raises(InputError, match=r"cannot be called Dataset\.toml"):
+        take_over(replace(source, cases=cases), tmp_path / "out")
+
+
+def test_a_refused_case_leaves_no_folder(segthor: Path, tmp_path: Path) -> None:
+    source = layout.find(segthor)
+    cases = (replace(source.cases[0], organs=("heart",), absent=("aorta",)), *source.cases[1:])
+    report = take_over(replace(source, cases=cases), tmp_path / "out")
+    assert [line.id for line in report.refused] == ["Patient_01"]
+    assert not (tmp_path / "out" / "Patient_01").exists()
 
 
 def test_a_file_of_names_gives_ids_their_meaning(scan: Path, tmp_path: Path, put_label: PutScan) -> None:

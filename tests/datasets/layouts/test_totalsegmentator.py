@@ -72,13 +72,47 @@ def test_a_heart_in_parts_is_refused_with_the_parts_and_joined_by_a_file_of_name
     assert report.cases[0].volumes_ml["heart"] == pytest.approx(7 * 0.009)
 
 
+def test_a_heart_that_lacks_the_file_of_a_part_refuses_its_case(
+    put_subject: Callable[..., Path], tmp_path: Path
+) -> None:
+    put_subject("s0011", PARTS)
+    root = put_subject("s0012", ("aorta", "esophagus", "heart_myocardium", "trachea"))
+    (tmp_path / "names.toml").write_text(JOINED)
+    wish = Wish(names_file=tmp_path / "names.toml")
+    report = take_over(totalsegmentator.find(root), tmp_path / "out", wish=wish)
+    (refused,) = report.refused
+    assert (refused.id, "no file of heart_atrium_left" in refused.reason) == ("s0012", True)
+
+
+def test_an_organ_that_lies_wholly_under_another_is_not_taken_for_absent(
+    put_subject: Callable[..., Path], tmp_path: Path, put_label: PutScan
+) -> None:
+    root = put_subject("s0011", WHOLE)
+    put_label(root / "s0011" / "segmentations" / "aorta.nii.gz", {1: 60})
+    with pytest.raises(InputError, match="esophagus is drawn, but all of it lies under others"):
+        take_over(totalsegmentator.find(root), tmp_path / "out")
+
+
+def test_a_scan_without_its_image_is_refused_by_name(
+    put_subject: Callable[..., Path], tmp_path: Path
+) -> None:
+    put_subject("s0011", WHOLE)
+    root = put_subject("s0012", WHOLE)
+    (root / "s0012" / "ct.nii.gz").unlink()
+    report = take_over(totalsegmentator.find(root), tmp_path / "out")
+    assert [(line.id, line.reason) for line in report.refused] == [
+        ("s0012", "s0012/ct.nii.gz: no such file or folder")
+    ]
+
+
 def test_an_organ_out_of_view_is_absent_and_one_without_a_file_is_unlabelled(
     put_subject: Callable[..., Path], tmp_path: Path
 ) -> None:
     root = put_subject("s0011", ("aorta", "esophagus", "heart", "trachea"))
     put_subject("s0012", ("esophagus", "heart"), voxels=0)
     put_subject("s0012", ("aorta",))
-    take_over(totalsegmentator.find(root), tmp_path / "out")
+    report = take_over(totalsegmentator.find(root), tmp_path / "out")
+    assert "trachea: no file, unlabelled" in report.cases[1].notes
     second = read_dataset(tmp_path / "out").cases[1]
     assert (second.organs, second.absent) == (("esophagus", "heart", "aorta"), ("esophagus", "heart"))
 

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from thoar.core.errors import ConfigError, LabelError
-from thoar.core.labels import SEGTHOR
+from thoar.core.labels import SEGTHOR, LabelSet, Organ
 from thoar.datasets.layouts.source import LabelFile, Source, SourceCase
 from thoar.datasets.layouts.vocabulary import vocabulary_of
 
@@ -50,6 +50,17 @@ def test_a_file_of_names_may_bring_its_own_label_set(tmp_path: Path) -> None:
     found = vocabulary_of(named("L", "R"), names_file=names(tmp_path, text + 'when_several = "join"'))
     assert found.organ_of == {"L": "lung", "R": "lung"}
     assert found.label_set.organ("lung").id == 9
+
+
+def test_a_source_that_says_what_its_ids_mean_is_believed_over_the_usual_ids(tmp_path: Path) -> None:
+    said = LabelSet(organs=(Organ(name="heart", id=1), Organ(name="esophagus", id=2)))
+    case = SourceCase(id="a", image=Path("a.nii.gz"), labels=(LabelFile(path=Path("gt.nii.gz")),))
+    source = Source(layout="test", place=Path("source"), cases=(case,), label_set=said)
+    found = vocabulary_of(source, names_file=names(tmp_path, 'priority = ["heart"]'))
+    assert {number: found.organ_of[name] for number, name in found.ids.items()} == {
+        1: "heart",
+        2: "esophagus",
+    }
 
 
 def test_where_no_label_is_an_organ_asked_for_all_labels_are_named(tmp_path: Path) -> None:
