@@ -13,6 +13,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import msgspec
 from thorax.organ_card import with_organs, with_sources
 from thorax.plan import thoar
 from thorax.sources import PARAMETRIC, SourceError, map_source
@@ -23,12 +24,16 @@ from thoar.core.errors import ThoarError
 from thoar.core.labels import SEGTHOR, THORAX
 from thoar.datasets.manifest import MANIFEST, Case, Dataset, read_dataset, write_dataset
 from thoar.inference.bundle import CARD, read_bundle, write_bundle
+from thoar.inference.manifest import Manifest
 from thoar.inference.organs import with_organ
 from thoar.inference.shipped import find_model
 from thoar.io.atomic import replace_folder
 
 ORGANS = THORAX.names[len(SEGTHOR.names) :]
 FIRST_SEED = 8100
+THRESHOLDS = {"spinal_cord": 0.8}
+"""Coarse thresholds set by hand. At 0.5, which calibration keeps, marrow of hip and scapula stays in the box;
+at 0.65 to 0.8 the held-out Dice rises from 0.864 to 0.900, and no such piece was left on three real scans."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,7 +118,7 @@ def pack(given: argparse.Namespace) -> Path:
     joined = model
     for organ in given.organs:
         joined = with_organ(joined, read_bundle(given.work / organ / "training" / "best"), optional=True)
-    about = with_sources(joined.manifest)
+    about = with_thresholds(with_sources(joined.manifest))
     card = with_organs((model.folder / CARD).read_text(encoding="utf-8"), about, scores=given.score)
     folder = given.work / about.name
     replace_folder(
@@ -130,6 +135,15 @@ def pack(given: argparse.Namespace) -> Path:
         ),
     )
     return folder
+
+
+def with_thresholds(manifest: Manifest) -> Manifest:
+    """Return a manifest with the coarse thresholds that were set by hand."""
+    localisation = {
+        organ: msgspec.structs.replace(found, threshold=THRESHOLDS.get(organ, found.threshold))
+        for organ, found in manifest.localisation.items()
+    }
+    return msgspec.structs.replace(manifest, localisation=localisation)
 
 
 def _arguments() -> argparse.Namespace:

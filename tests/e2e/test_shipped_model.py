@@ -12,7 +12,7 @@ import pytest
 
 from thoar.core.errors import InputError
 from thoar.core.geometry import Geometry
-from thoar.core.labels import SEGTHOR
+from thoar.core.labels import SEGTHOR, THORAX
 from thoar.core.volume import Volume, to_canonical
 from thoar.inference.bundle import CARD, read_bundle
 from thoar.inference.segmentation import Segmentation
@@ -37,7 +37,8 @@ def segmenter():
 
 def test_shipped_model_is_whole_small_and_says_what_it_was_trained_on() -> None:
     bundle = read_bundle(find_model("thorax"))
-    assert bundle.manifest.label_set.names == SEGTHOR.names
+    assert bundle.manifest.usual == SEGTHOR.names
+    assert bundle.manifest.label_set.names == THORAX.names
     assert set(bundle.manifest.training_cases) == TRAINED_ON
     assert all(source.citation or source.name for source in bundle.manifest.sources)
     assert "no medical device" in (bundle.folder / CARD).read_text()
