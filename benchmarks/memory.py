@@ -119,7 +119,7 @@ def measured(
             "predicted": cost.peak_bytes,
             "step_s": step_s,
         }
-    predicted = before + cost.peak_bytes - cost.weight_bytes + HEAP_WASTE * cost.small_bytes
+    predicted = before + cost.peak_bytes - cost.weight_bytes + HEAP_WASTE[stage] * cost.small_bytes
     return {"real": resident(), "predicted": predicted, "step_s": step_s, "before": before}
 
 

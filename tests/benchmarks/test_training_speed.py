@@ -8,7 +8,7 @@ from speed_trial import Measured, Memory, Trial, configured, measured, out_of_me
 from training_speed import MOST_BYTES, SHAPES, faults, page, planned, row
 
 from thoar.core.labels import SEGTHOR
-from thoar.training.stages import Event
+from thoar.training.events import Event
 
 SHAPE = (14, 40, 40)
 ABOUT = {"date": "2026-01-02", "commit": "abc", "changed": "no", "torch": "2", "threads": 1}

@@ -135,6 +135,14 @@ def test_an_organ_that_no_case_shows_is_told_of_the_set(tmp_path: Path) -> None:
     assert [f.organ for f in found(checked(tmp_path, without(TRACHEA)), "absent_everywhere")] == ["trachea"]
 
 
+def test_cases_without_a_label_map_do_not_make_organs_rare(tmp_path: Path) -> None:
+    write_case(tmp_path, 0)
+    (write_case(tmp_path, 1) / "GT.nii.gz").unlink()
+    report = check_dataset(read_dataset(tmp_path))
+    assert [line.kind for line in report.findings] == ["no_label"]
+    assert report.organs["heart"].unlabelled == 1
+
+
 @pytest.mark.parametrize(
     "vector", [(0, 0, 48), (0, 0, -48), (0, 40, 0), (0, -40, 0), (48, 0, 0), (-72, 0, 0)]
 )

@@ -4,7 +4,7 @@ import pytest
 
 from thoar.core.errors import InputError, LabelError
 from thoar.core.labels import SEGTHOR, LabelSet, Organ
-from thoar.datasets.manifest import MANIFEST, Case, Dataset, is_dataset, read_dataset, write_dataset
+from thoar.datasets.manifest import MANIFEST, Case, Dataset, is_dataset, labelled, read_dataset, write_dataset
 
 
 def touch(path: Path) -> Path:
@@ -52,6 +52,25 @@ def test_other_and_hidden_folders_are_no_cases(tmp_path: Path) -> None:
     touch(tmp_path / "notes" / "read.me")
     touch(tmp_path / ".cache" / ".cache.nii.gz")
     assert [c.id for c in read_dataset(tmp_path).cases] == ["Patient_01"]
+
+
+def test_a_folder_whose_image_is_called_otherwise_is_told_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("Patient_01/Patient_01", "Patient_02/ct", "test/Patient_41"):
+        touch(tmp_path / f"{name}.nii.gz")
+    assert [c.id for c in read_dataset(tmp_path).cases] == ["Patient_01"]
+    assert caplog.messages == ["Patient_02 is left out: there is no Patient_02.nii.gz in it"]
+
+
+def test_training_takes_the_cases_that_have_a_label(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    for name in ("a/a", "a/GT", "b/b"):
+        touch(tmp_path / f"{name}.nii.gz")
+    assert [c.id for c in labelled(read_dataset(tmp_path)).cases] == ["a"]
+    assert caplog.messages == ["1 cases without a label map are left out"]
+    (tmp_path / "a" / "GT.nii.gz").unlink()
+    with pytest.raises(InputError, match="no case has a label map"):
+        labelled(read_dataset(tmp_path))
 
 
 def test_ground_truth_without_its_image_is_refused_by_name(tmp_path: Path) -> None:

@@ -31,5 +31,6 @@ def test_what_is_not_ours_is_never_replaced(tmp_path: Path, name: str) -> None:
 
 def test_a_file_is_no_folder_to_make(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(UsageError, match="is a file"):
-        check_target(tmp_path / "file", OURS, overwrite=True)
+    for out in (tmp_path / "file", tmp_path / "file" / "new"):
+        with pytest.raises(UsageError, match="file: is a file"):
+            check_target(out, OURS, overwrite=True)

@@ -16,9 +16,9 @@ from thoar.core.labels import LabelSet, Organ
 from thoar.core.volume import LabelVolume, Volume
 from thoar.datasets.manifest import Case, Dataset, read_dataset, write_dataset
 from thoar.io.formats import write_labels, write_volume
+from thoar.training.events import Event, Outcome
 from thoar.training.run import Setting, train
 from thoar.training.split import held_out
-from thoar.training.stages import Event, Outcome
 
 TWO_ORGANS = LabelSet(organs=(Organ(name="heart", id=2), Organ(name="trachea", id=3)))
 

@@ -11,7 +11,7 @@ import pytest
 from thoar.core.errors import InputError
 from thoar.datasets.manifest import Case, Dataset
 from thoar.io.formats import read_labels, write_labels
-from thoar.training.stages import Outcome
+from thoar.training.events import Outcome
 
 Train = Callable[..., Outcome]
 

@@ -10,8 +10,8 @@ import torch
 
 from thoar.training import stages
 from thoar.training.cases import TrainingCase
+from thoar.training.events import Outcome
 from thoar.training.feed import Feed
-from thoar.training.stages import Outcome
 from thoar.training.steps import Sample
 
 Train = Callable[..., Outcome]

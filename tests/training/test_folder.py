@@ -16,10 +16,12 @@ from pathlib import Path
 import pytest
 
 from thoar.cli.app import main
-from thoar.core.errors import InputError, ResourceError, UsageError
+from thoar.core.configuration import Configuration
+from thoar.core.errors import ConfigError, InputError, ResourceError, UsageError
 from thoar.datasets.manifest import Dataset
+from thoar.training.events import Event, Outcome
+from thoar.training.folder import is_finished
 from thoar.training.record import read_record
-from thoar.training.stages import Event, Outcome
 
 Train = Callable[..., Outcome]
 Bits = Callable[[Path], dict[str, str]]
@@ -173,10 +175,15 @@ def cut(path: Path) -> None:
     os.truncate(path, path.stat().st_size // 2)
 
 
+def overwrite(path: Path) -> None:
+    path.write_bytes(b'{"data_key": "\xff"}')
+
+
 DAMAGES = {
     "flipped bit in the weights": ("state.safetensors", flip_last_byte),
     "half the weights": ("state.safetensors", cut),
     "half the progress": ("progress.json", cut),
+    "progress that is no text": ("progress.json", overwrite),
     "half the configuration": ("configuration.toml", cut),
     "no configuration": ("configuration.toml", Path.unlink),
 }
@@ -202,6 +209,17 @@ def test_damaged_checkpoint_is_passed_over_for_the_one_before_it_with_a_warning(
     assert (run / "last" / "state.safetensors").read_bytes() == (
         two_checkpoints / "last" / "state.safetensors"
     ).read_bytes()
+
+
+def test_finished_run_is_known_by_its_record_and_must_be_of_the_configuration_asked_for(
+    tmp_path: Path, small_run: Path, two_checkpoints: Path, small_configuration: Callable[..., Configuration]
+) -> None:
+    short = ("train.coarse_epochs=1", "train.joint_epochs=1")
+    assert is_finished(small_run, small_configuration(*short))
+    assert not is_finished(two_checkpoints, small_configuration(*short))
+    assert not is_finished(tmp_path, small_configuration(*short))
+    with pytest.raises(ConfigError, match=r"train\.seed was 3, now 4"):
+        is_finished(small_run, small_configuration(*short, "train.seed=4"))
 
 
 def test_two_damaged_checkpoints_are_refused_by_name(
@@ -247,7 +265,7 @@ def test_disk_full_in_a_save_keeps_the_checkpoint_before_and_the_run_goes_on_onc
         train_small(tmp_path)
     record = read_record(tmp_path)
     assert record is not None
-    assert (record.outcome, record.epochs_done) == ("failed", 2)
+    assert (record.outcome, record.epochs_done) == ("failed", 1)
     assert "the disk is full" in (record.error or "")
     assert '"epoch": 1' in (tmp_path / "last" / "progress.json").read_text()
     assert train_small(tmp_path, resume=True) == "finished"

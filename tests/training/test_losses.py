@@ -183,3 +183,12 @@ def test_the_defaults_are_the_papers_reading():
     loss = Loss()
     assert (loss.union, loss.absent, loss.mining) == ("sum", "ignore", "weights")
     assert (loss.mining_alpha, loss.mining_gamma, loss.hardest_fraction) == (2.0, 1.0, 0.1)
+
+
+@pytest.mark.parametrize("mining", ["weights", "topk", "ohem", "none"])
+def test_what_is_no_number_comes_out_as_no_number_and_stops_nothing(mining):
+    """Half precision overflows now and then; the step is then computed anew (training/optimise.py)."""
+    p, g = random_pair()
+    spoilt = p.detach().clone()
+    spoilt[0, 0, 0] = math.nan
+    assert fine_loss(spoilt, g, loss=Loss(mining=mining), alpha=2.0).isnan()

@@ -8,8 +8,8 @@ import torch
 
 from thoar.core.configuration import Configuration
 from thoar.core.errors import InputError
+from thoar.training.events import Event, Outcome
 from thoar.training.record import RunRecord, new_record, read_record
-from thoar.training.stages import Event, Outcome
 
 Train = Callable[..., Outcome]
 Configure = Callable[..., Configuration]

@@ -16,10 +16,10 @@ from thoar.datasets.manifest import Dataset
 from thoar.inference.bundle import Bundle, read_bundle
 from thoar.inference.predictor import Predictor
 from thoar.training import stages
+from thoar.training.events import Event, Outcome
 from thoar.training.run import Setting
 from thoar.training.run import train as train_split
 from thoar.training.split import held_out
-from thoar.training.stages import Event, Outcome
 
 Configure = Callable[..., Configuration]
 

@@ -136,6 +136,44 @@ def test_killed_worker_ends_the_run_within_a_minute_and_leaves_no_process(
     assert "stopped with a checkpoint" in again.stderr, again.stderr
 
 
+STOPPING = """
+import os, sys
+from pathlib import Path
+import torch
+from thoar.core.configuration import configuration_from, load_toml
+from thoar.datasets.manifest import read_dataset
+from thoar.training.run import Setting, train
+from thoar.training.split import Split
+from thoar.training.world import joined
+
+rank, (recipe, data, run) = int(os.environ["RANK"]), (Path(word) for word in sys.argv[1:])
+dataset = read_dataset(data)
+with joined(rank, 2, device=torch.device("cpu")) as world:
+    outcome = train(
+        configuration_from(load_toml(recipe), overrides=["train.batch_cases=2"], source="recipe"),
+        Split(training=dataset.cases, validation=()),
+        run,
+        label_set=dataset.label_set,
+        setting=Setting(device="cpu", world=world, should_stop=lambda: rank == 1),
+    )
+    print(f"process {rank}: {outcome}", flush=True)
+    if rank == 1:
+        os._exit(3)
+    world.wait()
+"""
+
+
+def test_process_asked_to_stop_while_preparing_stops_all_and_one_that_is_lost_is_named_as_such(
+    tmp_path: Path, small_recipe: Path, small_dataset: Dataset
+) -> None:
+    script = tmp_path / "stopping.py"
+    script.write_text(STOPPING)
+    words = [*TORCHRUN, str(script), str(small_recipe), str(small_dataset.root), str(tmp_path / "run")]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=120, check=False)
+    assert sorted(done.stdout.splitlines()) == ["process 0: preparing", "process 1: preparing"], done.stderr
+    assert "PeerError: another process of this run has ended" in done.stderr
+
+
 def children_of(pid: int) -> list[int]:
     """Return a process's children, in the order that they were started."""
     found = Path(f"/proc/{pid}/task").glob("*/children")

@@ -94,14 +94,14 @@ def _made(
 
     from thoar.cli.recipe import read_recipe
     from thoar.datasets.fingerprint import fingerprint
-    from thoar.datasets.manifest import read_dataset
+    from thoar.datasets.manifest import labelled, read_dataset
     from thoar.inference.predictor import choose_device
     from thoar.training.plan import make_plan
 
     configuration = read_recipe(recipe, overrides)
     elsewhere = device.startswith("cuda") and not torch.cuda.is_available()
     where = torch.device("cuda") if elsewhere else choose_device(device)
-    found = fingerprint(read_dataset(folder), configuration, workers=workers)
+    found = fingerprint(labelled(read_dataset(folder)), configuration, workers=workers)
     if configuration.train.threads:
         torch.set_num_threads(configuration.train.threads)
     return make_plan(configuration, found, limits=limits, device=where, workers=workers, timed=not elsewhere)

@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from thoar.core.configuration import Configuration
     from thoar.datasets.manifest import Dataset
     from thoar.inference.bundle import Bundle
+    from thoar.training.events import Outcome
     from thoar.training.run import Setting
-    from thoar.training.stages import Outcome
 
 ModelName = Annotated[
     str, typer.Option("--model", metavar="MODEL", help="A shipped name, or the folder of a bundle or a run.")
@@ -54,7 +54,7 @@ def add_organ(
     workers: Annotated[int, typer.Option(help="Threads that prepare cases.", min=1)] = 1,
 ) -> None:
     """Train one organ's decoders on a model's frozen encoder; nothing else of the model changes."""
-    from thoar.datasets.manifest import read_dataset
+    from thoar.datasets.manifest import labelled, read_dataset
     from thoar.inference.bundle import read_bundle
     from thoar.inference.shipped import find_model
     from thoar.training.adaptation import finish_adding
@@ -62,7 +62,7 @@ def add_organ(
 
     began = time.monotonic()
     limit_s = math.inf if max_time is None else seconds(max_time)
-    model, dataset = read_bundle(find_model(model_name)), read_dataset(data)
+    model, dataset = read_bundle(find_model(model_name)), labelled(read_dataset(data))
     settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
     configuration = _configuration(model, recipe, settings)
     with signals_caught() as caught, watcher() as watch:

@@ -1,5 +1,6 @@
 """``thoar train``: a folder of cases to a model."""
 
+import logging
 import math
 import os
 import time
@@ -16,13 +17,15 @@ from thoar.cli.train_folds import Plan, keep_splits, plans_of
 from thoar.cli.train_watch import signals_caught, watcher
 from thoar.core.errors import EXIT_SIGNALLED, EXIT_UNFINISHED, UsageError
 
+_log = logging.getLogger(__name__)
+
 if TYPE_CHECKING:
     from thoar.core.configuration import Configuration
     from thoar.core.labels import LabelSet
     from thoar.datasets.manifest import Dataset
     from thoar.inference.bundle import Bundle
+    from thoar.training.events import Outcome
     from thoar.training.run import Setting
-    from thoar.training.stages import Outcome
     from thoar.training.world import World
 
 
@@ -75,7 +78,7 @@ def train(
     workers: Annotated[int, typer.Option(help="Threads that prepare cases.", min=1)] = 1,
 ) -> None:
     """Train a network: the coarse stage, then coarse and fine together."""
-    from thoar.datasets.manifest import read_dataset
+    from thoar.datasets.manifest import labelled, read_dataset
     from thoar.training.run import Setting
 
     began = time.monotonic()
@@ -83,7 +86,7 @@ def train(
     settings = [*(overrides or []), *([] if seed is None else [f"train.seed={seed}"])]
     model, configuration = _beginning(recipe, settings, begin_with)
     _set_determinism(deterministic)
-    dataset = read_dataset(data)
+    dataset = labelled(read_dataset(data))
     initial, label_set = _start(model, dataset, configuration)
     with _world(device) as (world, own_device), signals_caught() as caught, _indeterminism_explained():
         plans = plans_of(dataset.cases, configuration.train, out, fold=fold, folds=folds, split=split)
@@ -127,14 +130,21 @@ class _Work:
 
 
 def _train_all(work: _Work, plans: list[Plan]) -> "Outcome":
-    """Do one run after the other; finished ones are left alone by ``--resume``."""
-    from thoar.training.record import read_record
+    """Do one run after the other; finished ones are left alone by ``--resume``.
+
+    What depends on the state of a folder is decided by the leading process, which changes it.
+    """
+    from thoar.training.folder import is_finished
     from thoar.training.run import train as train_run
 
+    world, several = work.setting.world, len(plans) > 1
     for plan in plans:
-        record = read_record(plan.folder)
-        if work.resume and len(plans) > 1 and record is not None and record.outcome == "finished":
+        begun = work.resume and (not several or plan.folder.is_dir())
+        done = begun and several and world.leads and is_finished(plan.folder, work.configuration)
+        if world.any(done):
             continue
+        if several and world.leads:
+            _log.info("fold_%d, of %d folds", plan.fold, len(plans))
         outcome = train_run(
             work.configuration,
             plan.split,
@@ -142,7 +152,7 @@ def _train_all(work: _Work, plans: list[Plan]) -> "Outcome":
             label_set=work.label_set,
             labels=work.dataset.label_set,
             setting=replace(work.setting, fold=plan.fold),
-            resume=work.resume and (len(plans) == 1 or plan.folder.is_dir()),
+            resume=world.any(world.leads and begun),
             initial=work.initial,
         )
         if work.setting.world.leads:
@@ -168,7 +178,7 @@ def _conclude(out: Path, plans: list[Plan], outcome: "Outcome") -> None:
     elif outcome == "stopped":
         typer.echo(f"stopped with a checkpoint in {out}; go on with --resume", err=True)
     else:
-        typer.echo("stopped while preparing cases; the same command goes on", err=True)
+        typer.echo(f"stopped while preparing cases, which {out} keeps; go on with --resume", err=True)
 
 
 def _report(run: Path) -> None:

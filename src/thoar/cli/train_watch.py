@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import typer
 
 if TYPE_CHECKING:
-    from thoar.training.stages import Event
+    from thoar.training.events import Event
 
 SIGNALS = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT", "SIGUSR1") if hasattr(signal, name))
 """End a run with a checkpoint; clusters send SIGUSR1 some time before they take a machine away."""
@@ -45,12 +45,14 @@ def watcher(*, quiet: bool = False) -> "Iterator[Callable[[Event], None]]":
         with _progress_bar() as watch:
             yield watch
         return
-    last = [-math.inf]
+    last: tuple[str, float] = ("", -math.inf)
 
     def watch_plainly(event: "Event") -> None:
-        if event.kind != "validated" and time.monotonic() - last[0] < 30:  # noqa: PLR2004 (seconds)
+        nonlocal last
+        same = event.kind != "validated" and event.kind == last[0]
+        if same and time.monotonic() - last[1] < 30:  # noqa: PLR2004 (seconds)
             return
-        last[0] = time.monotonic()
+        last = (event.kind, time.monotonic())
         typer.echo(describe(event), err=True)
 
     yield watch_plainly

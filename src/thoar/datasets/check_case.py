@@ -99,8 +99,9 @@ def _read(case: Case, path: Path, *, read: Callable[[Path], Volume], kind: str) 
         return to_canonical(read(path))
     except (InputError, PeerError) as error:
         text = " ".join(str(error).split()).replace(str(path), path.name)
+        if isinstance(error, LabelError):  # which only guesses at the cause
+            return finding("label_values", case.id, found=text)
         found, _, remedy = text.rpartition("; ")
-        kind = "label_values" if isinstance(error, LabelError) else kind
         return finding(kind, case.id, found=found or text, remedy=remedy if found else None)
 
 

@@ -15,6 +15,9 @@ from thoar.datasets.check_sides import odd_sides
 from thoar.datasets.findings import Finding, OrganCount, finding
 from thoar.datasets.robust import FAR, LEAST_FELLOWS, robust_scores
 
+HIGHEST_ID = 255
+"""Of the label maps that training prepares."""
+
 OFTEN = 0.25
 """An organ that lacks in more than this part of the cases is spoken of."""
 
@@ -35,6 +38,7 @@ def check_set(cases: Sequence[CheckedCase], label_set: LabelSet) -> tuple[Findin
     """
     measured = [case.measures for case in cases if case.measures is not None]
     return (
+        *_high_ids(label_set),
         *_doubled_images(measured),
         *_doubled_labels(measured),
         *_absent(cases, label_set),
@@ -43,6 +47,14 @@ def check_set(cases: Sequence[CheckedCase], label_set: LabelSet) -> tuple[Findin
         *odd_sides(measured, label_set),
         *_grids(measured),
     )
+
+
+def _high_ids(label_set: LabelSet) -> Iterator[Finding]:
+    """Name organs that training cannot prepare, as ``imaging.prepare`` refuses them."""
+    high = [f"{organ.id} {organ.name}" for organ in label_set.organs if organ.id > HIGHEST_ID]
+    if high:
+        text = f"the label set has ids above {HIGHEST_ID}, which training does not take: "
+        yield finding("high_ids", found=text + ", ".join(high[:10]))
 
 
 def count_organs(cases: Sequence[CheckedCase], label_set: LabelSet) -> dict[str, OrganCount]:
@@ -87,7 +99,8 @@ def _alike(cases: Iterable[CaseMeasures], *, key: Callable[[CaseMeasures], str])
 
 
 def _absent(cases: Sequence[CheckedCase], label_set: LabelSet) -> Iterator[Finding]:
-    for name, count in count_organs(cases, label_set).items():
+    labelled = [checked for checked in cases if checked.case.label is not None]
+    for name, count in count_organs(labelled, label_set).items():
         lacking = count.empty + count.absent + count.unlabelled
         text = (
             f"{lacking} of {lacking + count.drawn} cases show nothing of it: {count.empty} empty, "

@@ -100,5 +100,5 @@ def _exchanged(pair: tuple[str, str], cases: Sequence[CaseMeasures]) -> Iterator
 
 def _named_side(one: str, other: str) -> float:
     """Return 1 where the first organ is the patient's left one by its name, -1 where the other is."""
-    left, right = ("left" in one.casefold().split("_"), "left" in other.casefold().split("_"))
+    left, right = (not {"left", "l"}.isdisjoint(name.casefold().split("_")) for name in (one, other))
     return float(left) - float(right)

@@ -25,6 +25,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "unreadable_label": ("error", "export the label map anew, or take the case out"),
         "label_values": ("error", "write whole label ids, without interpolation"),
         "unknown_ids": ("error", "add these ids to the label set, or remove them from the label map"),
+        "high_ids": ("error", "give the organs ids up to 255, in label set and label maps"),
         "other_grid": (
             "error",
             "resample the labels onto the image's grid, or find the image they belong to",
@@ -42,7 +43,7 @@ KINDS: Mapping[str, tuple[Severity, str]] = MappingProxyType(
         "doubled_image": ("error", "keep one of the cases, or give both the same group"),
         "doubled_image_in_group": ("warning", "keep one of the cases, unless two people drew on one scan"),
         "doubled_labels": ("error", "find the label map that belongs to each of the images"),
-        "no_label": ("warning", "add a label map; the case cannot be trained on"),
+        "no_label": ("warning", "add a label map; training leaves the case out"),
         "unlisted_organ": ("warning", "list the organ under the case's `organs`, or remove its voxels"),
         "pieces": ("warning", "look at the picture; remove stray voxels, which widen the organ's box"),
         "gaps": ("warning", "draw the organ in the slices between"),

@@ -20,9 +20,10 @@ SegTHOR's layout (arXiv 1912.05950): ``Patient_01/Patient_01.nii.gz`` and ``Pati
 without a ``train/`` level, ``.nii`` or ``.nii.gz``, with or without labels.
 """
 
+import logging
 import unicodedata
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path, PureWindowsPath
 
 import msgspec
@@ -32,6 +33,8 @@ from thoar.core.configuration import load_toml, plain
 from thoar.core.errors import ConfigError, InputError, LabelError
 from thoar.core.labels import SEGTHOR, LabelSet
 from thoar.io.atomic import atomic_bytes
+
+_log = logging.getLogger(__name__)
 
 MANIFEST = "dataset.toml"
 _SUFFIXES = (".nii.gz", ".nii")
@@ -140,7 +143,22 @@ def read_dataset(folder: Path) -> Dataset:
             f"{folder}: is no data set; it needs a {MANIFEST}, or SegTHOR's layout: "
             "Patient_01/Patient_01.nii.gz with Patient_01/GT.nii.gz beside it, and so on"
         )
+    _warn_of_others({case.image.parent for case in cases})
     return Dataset(root=folder, label_set=SEGTHOR, cases=cases)
+
+
+def labelled(dataset: Dataset) -> Dataset:
+    """Return a data set without the cases that have no label map, as a challenge's test scans.
+
+    Raises:
+        InputError: if no case has one.
+    """
+    cases = tuple(case for case in dataset.cases if case.label is not None)
+    if not cases:
+        raise InputError(f"{dataset.root}: no case has a label map; name the data set that has some")
+    if len(cases) < len(dataset.cases):
+        _log.warning("%d cases without a label map are left out", len(dataset.cases) - len(cases))
+    return replace(dataset, cases=cases)
 
 
 def load_manifest(path: Path) -> Manifest:
@@ -238,6 +256,15 @@ def _segthor_cases(folder: Path) -> Iterator[Case]:
         if image is not None:
             organs = SEGTHOR.names if label is not None else ()
             yield Case(id=place.name, image=image, label=label, organs=organs, group=place.name)
+
+
+def _warn_of_others(taken: Collection[Path]) -> None:
+    """Tell of folders beside the cases that look like one but hold no image of their own name."""
+    level = next(iter(taken)).parent
+    others = (p for p in level.iterdir() if p.is_dir() and p not in taken and p.name[0] != ".")
+    for place in sorted(p for p in others if p.name != "test"):
+        if any(file.name.endswith(_SUFFIXES) for file in place.iterdir()):
+            _log.warning("%s is left out: there is no %s.nii.gz in it", place.name, place.name)
 
 
 def _only(place: Path, stem: str) -> Path | None:

@@ -17,8 +17,9 @@ def check_target(out: Path, ours: re.Pattern[str], *, overwrite: bool) -> None:
     Raises:
         UsageError: if the folder may not be made or replaced.
     """
-    if out.exists() and not out.is_dir():
-        raise UsageError(f"{out}: is a file; name a folder to make")
+    for place in (out, *out.parents):
+        if place.exists() and not place.is_dir():
+            raise UsageError(f"{place}: is a file; name a folder to make")
     present = sorted(place.name for place in out.iterdir()) if out.exists() else []
     strangers = [name for name in present if not ours.fullmatch(name)]
     if strangers:

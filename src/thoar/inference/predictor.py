@@ -4,10 +4,9 @@ One pass of the encoder; from its levels the coarse map, a box per organ, and ea
 box grows as long as the organ touches it. No array at full resolution holds more than one organ.
 """
 
-import contextlib
 import dataclasses
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from jaxtyping import Bool, Float32
 
 from thoar.core.box import Index3
 from thoar.core.configuration import Configuration
-from thoar.core.errors import ModelError, ResourceError, UsageError
+from thoar.core.errors import ModelError, UsageError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import LabelSet, Organ
 from thoar.core.volume import Volume
@@ -26,6 +25,7 @@ from thoar.inference.bundle import Bundle
 from thoar.inference.drawing import Drawing, draw_organ
 from thoar.inference.ensemble import read_model
 from thoar.inference.flags import box_faces_reached, coarse_fine_dice, has_unusual_volume, scan_faces_reached
+from thoar.inference.full_memory import full_memory_explained
 from thoar.inference.localisation import OrganLocalisation, coarse_mask
 from thoar.inference.segmentation import CoarseResult, OrganFlags, OrganSegmentation, Segmentation
 from thoar.inference.shipped import DEFAULT_MODEL
@@ -79,6 +79,7 @@ class Predictor:
     ) -> None:
         self.device = choose_device(device)
         self.network = network.to(self.device).eval()
+        self._dtype = next((p.dtype for p in network.parameters()), torch.float32)
         self.configuration = configuration
         self.label_set = label_set
         self.localisation = dict(localisation)
@@ -116,7 +117,7 @@ class Predictor:
             ResourceError: if memory does not suffice.
         """
         began = time.perf_counter()
-        with _memory_errors_explained(volume.geometry):
+        with full_memory_explained(lambda: _too_large(volume.geometry)):
             prepared = prepare(
                 volume,
                 preparation=self.configuration.preparation,
@@ -130,7 +131,7 @@ class Predictor:
     ) -> Segmentation:
         """Segment a scan that is prepared already; otherwise as :meth:`predict`."""
         wanted = self.drawn if organs is None else self.drawn.subset(tuple(organs))
-        with torch.inference_mode(), _memory_errors_explained(prepared.geometry):
+        with torch.inference_mode(), full_memory_explained(lambda: _too_large(prepared.geometry)):
             began = time.perf_counter()
             levels, coarse = self._encode(prepared, wanted)
             encode_s = time.perf_counter() - began
@@ -147,7 +148,7 @@ class Predictor:
 
     def locate(self, prepared: Prepared) -> CoarseResult:
         """Return the coarse result of every organ that has a coarse channel, and nothing else."""
-        with torch.inference_mode(), _memory_errors_explained(prepared.geometry):
+        with torch.inference_mode(), full_memory_explained(lambda: _too_large(prepared.geometry)):
             return self._encode(prepared, self.label_set.subset(self.network.located))[1]
 
     @property
@@ -160,9 +161,9 @@ class Predictor:
         return self.configuration.network.total_stride_zyx
 
     def _encode(self, prepared: Prepared, wanted: LabelSet) -> tuple[Levels, CoarseResult]:
-        image = torch.from_numpy(prepared.voxels)[None, None].to(self.device)
+        image = torch.from_numpy(prepared.voxels)[None, None].to(self.device, self._dtype)
         levels = self.network.encode(image)
-        maps = self.network.locate(levels).probability[0].cpu().numpy()
+        maps = self.network.locate(levels).probability[0].float().cpu().numpy()
         return levels, self._coarse_result(maps, prepared, wanted)
 
     def _coarse_result(
@@ -289,21 +290,9 @@ def _coarse_geometry(fine: Geometry, stride_zyx: Index3, shape_zyx: Index3) -> G
     return Geometry(shape_zyx=shape_zyx, lps_from_index=matrix)
 
 
-@contextlib.contextmanager
-def _memory_errors_explained(geometry: Geometry) -> Iterator[None]:
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise _not_enough_memory(geometry) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise _not_enough_memory(geometry) from error
-
-
-def _not_enough_memory(geometry: Geometry) -> ResourceError:
+def _too_large(geometry: Geometry) -> str:
     z, y, x = (round(s, 3) for s in geometry.spacing_zyx_mm)
-    return ResourceError(
+    return (
         f"not enough memory for a scan of {geometry.shape_zyx} voxels (z, y, x) at {z}, {y}, {x} mm; "
         "use another --device, or a model with a coarser grid"
     )

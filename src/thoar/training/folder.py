@@ -6,15 +6,16 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import tomli_w
-import torch
 
 from thoar.core.configuration import Configuration, plain
 from thoar.core.errors import InputError, ResourceError, UsageError
+from thoar.inference.full_memory import full_memory_explained
 from thoar.io.atomic import atomic_bytes, clear_remains
 from thoar.io.lock import locked
+from thoar.training.checkpoint import BEST, recover_checkpoints, refuse_other_configuration
+from thoar.training.events import Pace
 from thoar.training.record import RunRecord, now, peak_memory_mib, read_record, write_record
-from thoar.training.stages import Pace
-from thoar.training.state import TrainingState, recover_checkpoints
+from thoar.training.state import TrainingState
 from thoar.training.world import World
 
 CONFIGURATION = "configuration.toml"
@@ -25,6 +26,7 @@ BEFORE = ("prepared", "tensorboard", "run.json", CONFIGURATION, LOCK, "metrics.c
 """What a run that ended before its first checkpoint leaves; the next one may use it."""
 MUCH_WAITING = 0.3
 """Part of an epoch spent waiting for samples from which on the data are what limits a run."""
+_WAITING = "the data, not the device, are the limit"
 
 _log = logging.getLogger(__name__)
 
@@ -48,6 +50,20 @@ def has_checkpoint(folder: Path, world: World) -> bool:
     if world.leads and not found:
         _log.warning("%s: was interrupted before its first checkpoint; starting from the beginning", folder)
     return world.any(found)
+
+
+def is_finished(folder: Path, configuration: Configuration) -> bool:
+    """Say whether a folder holds a finished run.
+
+    Raises:
+        ConfigError: if it does, of another configuration.
+        InputError: if its model is missing or damaged.
+    """
+    record = _earlier(folder)
+    if record is None or record.outcome != "finished":
+        return False
+    refuse_other_configuration(folder / BEST, configuration, run=folder)
+    return True
 
 
 @contextmanager
@@ -82,19 +98,14 @@ def recorded(
         ResourceError: where memory is full, with what to do.
     """
     if not world.leads:
-        with memory_errors_explained():
+        with full_memory_explained(_advice):
             yield record
         return
-    earlier = _earlier(folder)
-    if earlier is not None:
-        record.started, record.seconds = earlier.started, earlier.seconds
-        record.initial_model = record.initial_model or earlier.initial_model
-    if not (folder / CONFIGURATION).exists():
-        atomic_bytes(folder / CONFIGURATION, tomli_w.dumps(plain(configuration)).encode())
+    _take_over(folder, record, configuration)
     write_record(folder, record)
     record.outcome = "stopped"
     try:
-        with memory_errors_explained():
+        with full_memory_explained(_advice):
             yield record
     except Exception as error:
         record.outcome, record.error = "failed", " ".join(str(error).split()) or type(error).__name__
@@ -102,6 +113,18 @@ def recorded(
             _write_end(folder, record)
         raise
     _write_end(folder, record)
+
+
+def _take_over(folder: Path, record: RunRecord, configuration: Configuration) -> None:
+    """Let a run that goes on keep what it began with; one without a checkpoint begins anew."""
+    if not recover_checkpoints(folder):
+        atomic_bytes(folder / CONFIGURATION, tomli_w.dumps(plain(configuration)).encode())
+        return
+    earlier = _earlier(folder)
+    if earlier is not None:
+        record.started, record.seconds = earlier.started, earlier.seconds
+        record.initial_model = record.initial_model or earlier.initial_model
+        record.warnings = tuple(dict.fromkeys((*earlier.warnings, *record.warnings)))
 
 
 def note_progress(record: RunRecord, state: TrainingState) -> None:
@@ -118,33 +141,23 @@ def note_epoch(folder: Path, record: RunRecord, state: TrainingState, pace: Pace
     record.seconds_per_step = pace.seconds / pace.steps if pace.steps else None
     record.data_share = pace.data_share
     record.peak_memory_mib = peak_memory_mib(next(state.network.parameters()).device)
-    if pace.data_share > MUCH_WAITING and not record.warnings:
+    if pace.data_share > MUCH_WAITING and not any(text.startswith(_WAITING) for text in record.warnings):
         text = (
-            f"the data, not the device, are the limit: {pace.data_share:.0%} of an epoch was spent waiting "
-            "for samples; try train.prefetch = 2, less augmentation, or a faster disk for the prepared cases"
+            f"{_WAITING}: {pace.data_share:.0%} of an epoch was spent waiting for samples; try "
+            "train.prefetch = 2, less augmentation, or a faster disk for the prepared cases"
         )
-        record.warnings = (text,)
+        record.warnings = (*record.warnings, text)
         _log.warning(text)
     outcome, record.outcome = record.outcome, "running"
     write_record(folder, record)
     record.outcome = outcome
 
 
-@contextmanager
-def memory_errors_explained() -> Iterator[None]:
-    """Turn what torch and numpy say where memory is full into a ResourceError that says what to do."""
-    advice = (
+def _advice() -> str:
+    return (
         "not enough memory for this training; `thoar dataset plan` says what it takes and fits a recipe to "
         "--max-ram or --max-vram (train.recomputed_levels, train.precision, augmentation.longest_scan_cells)"
     )
-    try:
-        yield
-    except (torch.OutOfMemoryError, MemoryError) as error:
-        raise ResourceError(advice) from error
-    except RuntimeError as error:
-        if "can't allocate memory" not in str(error):
-            raise
-        raise ResourceError(advice) from error
 
 
 def _earlier(folder: Path) -> RunRecord | None:

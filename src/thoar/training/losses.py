@@ -94,7 +94,8 @@ def fine_loss(probability: Map, target: Map, *, loss: Loss, alpha: float) -> Sca
             weight = 1 + alpha * (probability - target).detach().abs() ** loss.mining_gamma
             return dice_loss(probability, target, loss=loss, weight=weight)
         case "topk":
-            entropy = functional.binary_cross_entropy(probability, target, reduction="none").flatten()
+            known = probability.nan_to_num(0.5)  # torch would abort; Dice passes what is no number on
+            entropy = functional.binary_cross_entropy(known, target, reduction="none").flatten()
             hardest = entropy.topk(_count(entropy.numel(), loss.hardest_fraction)).values
             return dice_loss(probability, target, loss=loss) + hardest.mean()
         case "ohem":

@@ -18,7 +18,7 @@ PROCESS_BYTES = {"cpu": 330 * 2**20, "cuda": 3000 * 2**20}
 """Resident memory of a training process that has done nothing yet; with CUDA's libraries an estimate."""
 CONTEXT_BYTES = 500 * 2**20
 """Of a GPU, for CUDA's own context and libraries: an estimate."""
-HEAP_WASTE = 1.2
+HEAP_WASTE = {"coarse": 1.5, "joint": 1.5, "validation": 1.0}
 """A process's heap grows by so many of its small blocks' bytes beyond them (glibc; benchmarks/memory.py)."""
 ALLOCATOR_WASTE = 0.1
 """Part of a GPU's tensors that torch holds besides them: an estimate."""
@@ -216,7 +216,7 @@ def _need(stage: Stage, step: StepCost, besides: int, *, device: torch.device) -
     if device.type == "cuda":
         vram = round((step.peak_bytes + besides) * (1 + ALLOCATOR_WASTE)) + CONTEXT_BYTES
         return StageNeed(stage=stage, ram_bytes=PROCESS_BYTES["cuda"], vram_bytes=vram, step=step)
-    ram = PROCESS_BYTES["cpu"] + step.peak_bytes + round(HEAP_WASTE * step.small_bytes) + besides
+    ram = PROCESS_BYTES["cpu"] + step.peak_bytes + round(HEAP_WASTE[stage] * step.small_bytes) + besides
     return StageNeed(stage=stage, ram_bytes=ram, vram_bytes=0, step=step)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 
 from thoar.core.errors import ConfigError
 from thoar.training.failure import Failure, spelled, write_failure
+from thoar.training.heap import release_heap
 from thoar.training.schedule import stage_of
 from thoar.training.state import TrainingState, update_average
 from thoar.training.steps import LOW_PRECISIONS, Context, Losses, Sample, coarse_step, joint_step
@@ -81,6 +82,8 @@ def take_step(state: TrainingState, batch: Batch, context: Context, *, world: Wo
     state.progress.steps += 1
     update_average(state, context.configuration.train.averaging)
     _add_losses(state, computed, context, world)
+    if context.device.type == "cpu":
+        release_heap()
 
 
 def _compute(state: TrainingState, batch: Batch, context: Context, *, world: World) -> _Computed:

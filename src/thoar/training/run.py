@@ -1,22 +1,22 @@
 """A training run from its data set to its end: prepare, start or resume, go through the stages."""
 
 import hashlib
-from collections.abc import Callable, Collection, Sequence
+import logging
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import msgspec
 import torch
 
-from thoar.core.configuration import Configuration
-from thoar.core.errors import ConfigError, InputError
+from thoar.core.configuration import Configuration, Train
+from thoar.core.errors import ConfigError
 from thoar.core.labels import LabelSet
-from thoar.datasets.manifest import Case
 from thoar.inference.bundle import Bundle
-from thoar.inference.manifest import History
 from thoar.inference.predictor import choose_device
-from thoar.training.boxes import cap_of
+from thoar.training.beginning import begin
 from thoar.training.cases import TrainingCase, prepare_cases
+from thoar.training.events import Event, Outcome, Run
 from thoar.training.folder import (
     STOP,
     check_folder,
@@ -26,13 +26,13 @@ from thoar.training.folder import (
     note_progress,
     recorded,
 )
-from thoar.training.record import new_record
+from thoar.training.record import RunRecord, new_record
 from thoar.training.schedule import epochs_of
 from thoar.training.split import Split, refuse_shared_content
-from thoar.training.stages import Event, Outcome, Run, go_on
-from thoar.training.state import TrainingState, begin_with, history_of, load_last, new_state
-from thoar.training.steps import Context
+from thoar.training.stages import go_on
 from thoar.training.world import ALONE, World
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,11 +104,7 @@ def train(
     asked = setting.should_stop
     setting = replace(setting, should_stop=lambda: asked() or (folder / STOP).exists())
     world, settings = setting.world, configuration.train
-    if settings.batch_cases % world.size:
-        raise ConfigError(
-            f"train.batch_cases = {settings.batch_cases} cannot be shared by {world.size} processes; set a "
-            f"multiple, as in --set train.batch_cases={world.size}"
-        )
+    _refuse_unshared_batches(settings, world)
     _refuse_mirrors(configuration, label_set)
     devices = _devices(setting.device)
     if settings.threads:
@@ -116,35 +112,22 @@ def train(
     if world.leads:
         check_folder(folder, resume=resume)
     world.wait()
-    record = new_record(
-        settings, device=devices[0], devices=setting.device, processes=world.size, epochs=epochs_of(settings)
-    )
-    record.fold, record.initial_model = setting.fold, initial.manifest.name if initial else None
-    record.training, record.validation = _ids(split)
+    record = _record(settings, split, setting, devices[0], initial)
     with folder_locked(folder, world), recorded(folder, record, configuration, world):
-        try:
-            training, validation = (
-                [case.of_organs(label_set.names) for case in cases]
-                for cases in _prepare(
-                    split, configuration, labels or label_set, folder=folder, setting=setting
-                )
-            )
-        except _StoppedError:
+        cases = _prepare(split, configuration, labels or label_set, folder=folder, setting=setting)
+        if cases is None:
             return "stopped" if resume else "preparing"
+        training, validation = ([case.of_organs(label_set.names) for case in side] for side in cases)
         record.data_sha256 = _data_key(training, validation)
-        kept = _kept(training, label_set, configuration)
-        context = Context(
-            configuration=configuration,
-            label_set=label_set,
-            device=devices[0],
-            decoder_device=devices[1],
-            cap_cells=_caps(training, label_set, configuration, kept=kept),
-        )
-        resumed = resume and has_checkpoint(folder, world)
-        state = (
-            _loaded(folder, context, record.data_sha256, kept=kept)
-            if resumed
-            else _fresh(context, record.data_sha256, initial, kept=kept)
+        context, state = begin(
+            folder,
+            configuration,
+            label_set,
+            training=training,
+            data_key=record.data_sha256,
+            devices=devices,
+            initial=initial,
+            resumed=resume and has_checkpoint(folder, world),
         )
         note_progress(record, state)
         run = Run(
@@ -163,10 +146,52 @@ def train(
         return outcome
 
 
+def _record(
+    train: Train, split: Split, setting: Setting, device: torch.device, initial: Bundle | None
+) -> RunRecord:
+    """Return the record of a run that begins or goes on now."""
+    record = new_record(
+        train,
+        device=device,
+        devices=setting.device,
+        processes=setting.world.size,
+        epochs=epochs_of(train),
+    )
+    record.fold, record.training, record.validation = setting.fold, *_ids(split)
+    if initial is not None:
+        record.initial_model = initial.manifest.name
+        record.warnings = _of_cases_seen(split, initial)
+    for text in record.warnings if setting.world.leads else ():
+        _log.warning(text)
+    return record
+
+
+def _of_cases_seen(split: Split, initial: Bundle) -> tuple[str, ...]:
+    """Return a warning where cases are held out that the initial model has learnt from, by their names."""
+    seen = set(initial.manifest.seen.cases)
+    known = [case.id for case in split.validation if seen & {case.id, case.group}]
+    if not known:
+        return ()
+    text = (
+        f"{len(known)} of {len(split.validation)} cases held out are called like cases that "
+        f"{initial.folder} was trained on ({', '.join(known[:5])}); if they are the same, their scores say "
+        "nothing: hold out others"
+    )
+    return (text,)
+
+
 def _devices(given: str) -> tuple[torch.device, torch.device | None]:
     """Return the devices of the encoder and, where it is another one, of the fine decoders."""
     first, comma, second = given.partition(",")
     return choose_device(first), choose_device(second) if comma else None
+
+
+def _refuse_unshared_batches(train: Train, world: World) -> None:
+    if train.batch_cases % world.size:
+        raise ConfigError(
+            f"train.batch_cases = {train.batch_cases} cannot be shared by {world.size} processes; set a "
+            f"multiple, as in --set train.batch_cases={world.size}"
+        )
 
 
 def _refuse_mirrors(configuration: Configuration, label_set: LabelSet) -> None:
@@ -181,9 +206,37 @@ def _refuse_mirrors(configuration: Configuration, label_set: LabelSet) -> None:
 
 def _prepare(
     split: Split, configuration: Configuration, label_set: LabelSet, *, folder: Path, setting: Setting
-) -> tuple[list[TrainingCase], list[TrainingCase]]:
-    """Return the cases to train on and those to validate on, prepared by all processes together."""
-    world, total = setting.world, len(split.training) + len(split.validation)
+) -> tuple[list[TrainingCase], list[TrainingCase]] | None:
+    """Return the cases to train on and those to validate on; None if a process was asked to stop.
+
+    Several processes first share the work; then each finds all of it done.
+    """
+    world, every = setting.world, [*split.training, *split.validation]
+    ready: list[TrainingCase] = []
+    for part in [world.own(every), every] if world.size > 1 else [every]:
+        try:
+            ready = prepare_cases(
+                part,
+                configuration=configuration,
+                label_set=label_set,
+                folder=setting.cache or folder / "prepared",
+                workers=setting.workers,
+                on_case=_counted(len(part), setting),
+            )
+            stopped = False
+        except _StoppedError:
+            stopped = True
+        if world.any(stopped):
+            return None
+    training, validation = ready[: len(split.training)], ready[len(split.training) :]
+    refuse_shared_content(
+        {case.id: case.image_sha256 for case in training}, {case.id: case.image_sha256 for case in validation}
+    )
+    return training, validation
+
+
+def _counted(total: int, setting: Setting) -> Callable[[str], None]:
+    """Return what tells the watcher of every case, and stops before the next where that is asked for."""
     done: list[str] = []
 
     def ready(case_id: str) -> None:
@@ -192,59 +245,7 @@ def _prepare(
         if len(done) < total and setting.should_stop():
             raise _StoppedError
 
-    def prepared(cases: Sequence[Case], on_case: Callable[[str], None]) -> list[TrainingCase]:
-        return prepare_cases(
-            cases,
-            configuration=configuration,
-            label_set=label_set,
-            folder=setting.cache or folder / "prepared",
-            workers=setting.workers,
-            on_case=on_case,
-        )
-
-    if world.size > 1:
-        prepared(world.own([*split.training, *split.validation]), lambda _: None)
-        world.wait()
-    training, validation = prepared(split.training, ready), prepared(split.validation, ready)
-    refuse_shared_content(
-        {case.id: case.image_sha256 for case in training}, {case.id: case.image_sha256 for case in validation}
-    )
-    return training, validation
-
-
-def _kept(
-    training: Sequence[TrainingCase], label_set: LabelSet, configuration: Configuration
-) -> tuple[str, ...]:
-    """Return the organs that are left as they are: no case labels them, and the encoder does not change."""
-    if configuration.train.encoder_rate:
-        return ()
-    labelled = {name for case in training for name in case.organs}
-    return tuple(name for name in label_set.names if name not in labelled)
-
-
-def _caps(
-    training: Sequence[TrainingCase],
-    label_set: LabelSet,
-    configuration: Configuration,
-    *,
-    kept: Collection[str],
-) -> dict[str, float]:
-    """Return the most cells of the training boxes of each organ that is trained.
-
-    Raises:
-        InputError: if no training case shows one.
-    """
-    sizes = {
-        name: [case.box_cells[name].voxels for case in training if name in case.box_cells]
-        for name in label_set.names
-        if name not in kept
-    }
-    unseen = [name for name, boxes in sizes.items() if not boxes]
-    if unseen:
-        raise InputError(
-            f"no training case shows {', '.join(unseen)}; add cases, or leave them out of the label set"
-        )
-    return {name: cap_of(boxes, configuration.boxes) for name, boxes in sizes.items()}
+    return ready
 
 
 def _data_key(training: Sequence[TrainingCase], validation: Sequence[TrainingCase]) -> str:
@@ -255,34 +256,3 @@ def _data_key(training: Sequence[TrainingCase], validation: Sequence[TrainingCas
 def _ids(split: Split) -> tuple[tuple[str, ...], tuple[str, ...]]:
     training, validation = ([case.id for case in side] for side in (split.training, split.validation))
     return tuple(training), tuple(validation)
-
-
-def _fresh(
-    context: Context, data_key: str, initial: Bundle | None, *, kept: Collection[str]
-) -> TrainingState:
-    state = new_state(
-        context.configuration,
-        context.label_set,
-        context.device,
-        decoder_device=context.decoder_device,
-        before=history_of(initial) if initial is not None else History(),
-        kept=kept,
-    )
-    if initial is not None:
-        begin_with(state, initial)
-    state.progress.data_key = data_key
-    return state
-
-
-def _loaded(folder: Path, context: Context, data_key: str, *, kept: Collection[str]) -> TrainingState:
-    state = load_last(
-        folder,
-        configuration=context.configuration,
-        label_set=context.label_set,
-        device=context.device,
-        decoder_device=context.decoder_device,
-        kept=kept,
-    )
-    if state.progress.data_key != data_key:
-        raise ConfigError(f"{folder}: was started with other cases; resume with the same data set")
-    return state

@@ -10,6 +10,7 @@ from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import CoarseResult, Segmentation
 from thoar.metrics.overlap import dice
 from thoar.training.cases import TrainingCase, coarse_target
+from thoar.training.heap import release_heap
 from thoar.training.world import ALONE, World
 
 
@@ -58,6 +59,7 @@ def validate(
         else:
             found = predictor.locate(prepared)
         _add_coarse(coarse, found, case, predictor)
+        release_heap()
     names = predictor.label_set.names
     return ValidationScores(
         coarse_dice=_means(coarse, names, world), fine_dice=_means(drawn, names, world), example=example

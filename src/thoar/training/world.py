@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float64
 from torch import Tensor, distributed, nn
 
+from thoar.core.errors import PeerError
+
 LONGEST_WAIT = dt.timedelta(hours=6)
 """For a process that is alive and busy; one that has died is noticed at once: its connections are closed."""
 _CPU = torch.device("cpu")
@@ -28,6 +30,8 @@ class World:
         rank: of this one; 0 leads: it alone writes files.
         size: how many there are.
         device: where tensors to be exchanged must lie.
+
+    What waits for the others raises PeerError if one of them is gone.
     """
 
     rank: int = 0
@@ -56,7 +60,8 @@ class World:
             return
         parts = [(torch.zeros_like(p) if p.grad is None else p.grad).to(self.device) for p in wanted]
         flat = torch.cat([part.flatten() for part in parts])
-        distributed.all_reduce(flat)
+        with _loss_explained():
+            distributed.all_reduce(flat)
         for parameter, part in zip(wanted, flat.split([p.numel() for p in wanted]), strict=True):
             parameter.grad = part.view_as(parameter).to(parameter.device)
 
@@ -65,7 +70,8 @@ class World:
         if self.size == 1:
             return list(values)
         total: Float64[Tensor, " value"] = torch.tensor(values, dtype=torch.float64, device=self.device)
-        distributed.all_reduce(total)
+        with _loss_explained():
+            distributed.all_reduce(total)
         return total.tolist()
 
     def any(self, flag: bool) -> bool:
@@ -77,11 +83,13 @@ class World:
         if self.size == 1:
             return content
         length = torch.tensor([len(content)], device=self.device)
-        distributed.broadcast(length, src=0)
+        with _loss_explained():
+            distributed.broadcast(length, src=0)
         shared = torch.zeros(int(length), dtype=torch.uint8, device=self.device)
         if self.leads:
             shared = torch.frombuffer(bytearray(content), dtype=torch.uint8).to(self.device)
-        distributed.broadcast(shared, src=0)
+        with _loss_explained():
+            distributed.broadcast(shared, src=0)
         return bytes(shared.cpu().numpy())
 
     def wait(self) -> None:
@@ -110,3 +118,17 @@ def joined(rank: int, size: int, *, device: torch.device) -> Iterator[World]:
         yield World(rank=rank, size=size, device=device if on_gpu else _CPU)
     finally:
         distributed.destroy_process_group()
+
+
+@contextmanager
+def _loss_explained() -> Iterator[None]:
+    """Say of a broken connection what it means: the cause stands in what another process said."""
+    try:
+        yield
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        raise PeerError(
+            "another process of this run has ended, or cannot be reached any more; see what it said, and go "
+            f"on with --resume ({str(error).splitlines()[0]})"
+        ) from error

@@ -211,6 +211,15 @@ def test_an_id_that_is_the_name_of_a_file_of_ours_is_refused(segthor: Path, tmp_
         take_over(replace(source, cases=cases), tmp_path / "out")
 
 
+def test_a_refusal_names_the_file_but_no_folder_outside_the_source(scan: Path, tmp_path: Path) -> None:
+    gone = tmp_path / "clinic" / "Doe_John" / "ct.nii.gz"
+    cases = (*one(scan).cases, SourceCase(id="b", image=gone))
+    take_over(Source(layout="test", place=scan.parent, cases=cases), tmp_path / "out")
+    said = (tmp_path / "out" / REPORT).read_text()
+    assert "ct.nii.gz: no such file" in said
+    assert "Doe_John" not in said
+
+
 def test_a_refused_case_leaves_no_folder(segthor: Path, tmp_path: Path) -> None:
     source = layout.find(segthor)
     cases = (replace(source.cases[0], organs=("heart",), absent=("aorta",)), *source.cases[1:])

@@ -11,6 +11,7 @@ from typing import Any
 from thoar.core.errors import InputError, UnsupportedFormatError
 from thoar.datasets.layouts.dataset_json import FILE, DatasetJson, OurCase, labels_of, read_dataset_json
 from thoar.datasets.layouts.source import LabelFile, Source, SourceCase, inside
+from thoar.io.formats import VOLUME_SUFFIXES
 
 LAYOUT = "nnunet"
 CHANNEL = "_0000"
@@ -104,7 +105,14 @@ def _images(folder: Path, ending: str) -> dict[str, Path]:
 def _files(folder: Path, ending: str) -> list[Path]:
     if not folder.is_dir():
         raise InputError(f"{folder}: is missing; name a folder with imagesTr/, labelsTr/ and {FILE}")
-    return sorted(p for p in folder.iterdir() if p.name.endswith(ending) and not p.name.startswith("."))
+    files = sorted(p for p in folder.iterdir() if not p.name.startswith("."))
+    for path in files:
+        if path.name.lower().endswith(VOLUME_SUFFIXES) and not path.name.endswith(ending):
+            raise InputError(
+                f"{path}: does not end in {ending}, as all files do by {FILE} (file_ending, .nii.gz without "
+                "it); correct the ending there, or take the file away"
+            )
+    return [path for path in files if path.name.endswith(ending)]
 
 
 def _new_id(case_id: str, training: Mapping[str, Any], folder: Path) -> str:

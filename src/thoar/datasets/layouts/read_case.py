@@ -1,6 +1,6 @@
 """One case of a source: its image and labels read, compared with each other, and made one label map."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,13 +45,15 @@ def read_case(case: SourceCase, vocabulary: Vocabulary) -> ReadCase:
     Raises:
         InputError: or one of its kinds, if a file cannot be used, or holds NaN.
         GeometryError: if image and label do not lie on one grid; their axes may run in another order.
-        LabelError: if a value is no whole number, or an id is not declared.
+        LabelError: if a value is no whole number, an id is not declared, an organ lacks the file of a part,
+            or all of it lies under others.
     """
     image = read_scan(case.image).volume
     if not case.labels:
         return ReadCase(image=image, labels=None, named=(), voxels={}, overlaps={})
     if case.organs is not None:
         vocabulary = vocabulary.only(vocabulary.organs_of(case.organs, case.id))
+    _refuse_missing_parts(case, vocabulary)
     label_set = vocabulary.label_set
     painted = np.zeros(image.geometry.shape_zyx, np.uint16)
     overlaps: dict[str, int] = {}
@@ -63,6 +65,7 @@ def read_case(case: SourceCase, vocabulary: Vocabulary) -> ReadCase:
             overlaps[what] = overlaps.get(what, 0) + count
         np.copyto(painted, ids, where=ids > 0)
     counts = _counts(painted)
+    _refuse_covered([o.name for o in label_set.organs if not counts[o.id]], overlaps)
     named = {organ for label in case.labels for organ in _organs_in(label, vocabulary)}
     return ReadCase(
         image=image,
@@ -71,6 +74,30 @@ def read_case(case: SourceCase, vocabulary: Vocabulary) -> ReadCase:
         voxels={organ.name: int(counts[organ.id]) for organ in label_set.organs if counts[organ.id]},
         overlaps=overlaps,
     )
+
+
+def _refuse_missing_parts(case: SourceCase, vocabulary: Vocabulary) -> None:
+    """Refuse a case that has files of some of an organ's parts; what is drawn then is not the organ."""
+    there = {name for label in case.labels for name in vocabulary.names_in(label).values()}
+    for organ in vocabulary.label_set.names:
+        parts = [name for name, meant in vocabulary.organ_of.items() if meant == organ]
+        missing = [name for name in parts if name not in there]
+        if missing and len(missing) < len(parts):
+            raise LabelError(
+                f"{case.labels[0].path.parent}: {organ} is joined of {', '.join(parts)}, but there is no "
+                f"file of {', '.join(missing)}; fetch what is missing, or leave the case out"
+            )
+
+
+def _refuse_covered(without_voxels: Sequence[str], overlaps: Mapping[str, int]) -> None:
+    """Refuse a case in which an organ is drawn but lost to others; else it would count as not there."""
+    for organ in without_voxels:
+        over = [what for what in overlaps if what.endswith(f" over {organ}")]
+        if over:
+            raise LabelError(
+                f"{organ} is drawn, but all of it lies under others ({', '.join(over)}); correct the masks, "
+                "or set priority in a file of names, given with --names"
+            )
 
 
 def _organs_in(label: LabelFile, vocabulary: Vocabulary) -> list[str]:

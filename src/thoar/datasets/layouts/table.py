@@ -77,10 +77,15 @@ def _rows(path: Path) -> Sequence[Mapping[str, str]]:
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: is no CSV file ({error}); save it as CSV in UTF-8, or as TOML") from error
     strange = [name for name in names if name not in COLUMNS]
-    if strange or not {"id", "image"} <= set(names) or any(None in row for row in found):
+    if (
+        strange
+        or len(set(names)) < len(names)
+        or not {"id", "image"} <= set(names)
+        or any(None in row for row in found)
+    ):
         raise InputError(
-            f"{path}: its columns are {', '.join(names) or 'none'}; it needs id and image, and may have "
-            f"{', '.join(COLUMNS[2:])}; several organs of a case go with ; or | between them"
+            f"{path}: its columns are {', '.join(names) or 'none'}; it needs id and image once each, and may "
+            f"have {', '.join(COLUMNS[2:])}; several organs of a case go with ; or | between them"
         )
     return found
 

@@ -6,6 +6,7 @@ The new folder holds ``<id>/<id>.nii.gz`` and ``<id>/GT.nii.gz`` for each case, 
 
 import logging
 import re
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -66,11 +67,12 @@ def take_over(source: Source, out: Path, *, wish: Wish = Wish(), overwrite: bool
         UsageError: if ``out`` holds anything that must not be replaced, or files of the source.
         ConfigError: if the file of names is broken.
         LabelError: if it is not clear what the labels mean.
-        InputError: if no case can be made.
+        InputError: if no case can be made, or one is called like a file of ours.
         ResourceError: if disk or memory are full.
     """
     out = out.resolve()
     check_target(out, _ours(out), overwrite=overwrite)
+    _refuse_ids_of_files([case.id for case in source.cases], source.place)
     if any(file.resolve().is_relative_to(out) for case in source.cases for file in _files(case)):
         raise UsageError(f"{out}: holds files that are to be read; name another folder")
     vocabulary = vocabulary_of(source, names_file=wish.names_file, organs=wish.organs)
@@ -81,6 +83,14 @@ def take_over(source: Source, out: Path, *, wish: Wish = Wish(), overwrite: bool
 
 def _files(case: SourceCase) -> tuple[Path, ...]:
     return (case.image, *(label.path for label in case.labels))
+
+
+def _refuse_ids_of_files(ids: Sequence[str], place: Path) -> None:
+    taken = [name for name in ids if name.casefold() in (MANIFEST, REPORT)]
+    if taken:
+        raise InputError(
+            f"{place}: a case cannot be called {taken[0]}, as a file of every data set; rename it"
+        )
 
 
 def _ours(out: Path) -> re.Pattern[str]:
@@ -100,7 +110,8 @@ def _fill(new: Path, source: Source, *, vocabulary: Vocabulary, wish: Wish) -> L
             taken.append(_take(found, source, vocabulary=vocabulary, wish=wish, out=new))
             said = ", ".join((*taken[-1].record.volumes_ml, *taken[-1].record.notes)) or "no label"
         except (InputError, PeerError) as error:
-            said = " ".join(str(error).split()).replace(f"{source.folder}/", "")
+            said = _without_folders(str(error), found, source)
+            shutil.rmtree(new / found.id, ignore_errors=True)
             refused.append(RefusedCase(id=found.id, reason=said))
         _log.info("%d/%d %s: %s", number, len(source.cases), found.id, said)
     cases = tuple(result.case for result in taken if result.case is not None)
@@ -111,6 +122,14 @@ def _fill(new: Path, source: Source, *, vocabulary: Vocabulary, wish: Wish) -> L
     report = _report(source, taken, refused=refused, vocabulary=vocabulary, wish=wish)
     atomic_bytes(new / REPORT, msgspec.json.format(msgspec.json.encode(report)) + b"\n")
     return report
+
+
+def _without_folders(text: str, case: SourceCase, source: Source) -> str:
+    """Return a message on one line, without the folders of a case's files, which may name patients."""
+    text = " ".join(text.split()).replace(f"{source.folder}/", "")
+    for file in _files(case):
+        text = text.replace(f"{file.parent}/", "")
+    return text
 
 
 def _take(found: SourceCase, source: Source, *, vocabulary: Vocabulary, wish: Wish, out: Path) -> _Taken:
@@ -158,7 +177,9 @@ def _labelled(
             f"{', '.join(bare)} is said to be labelled, but has no voxel; list it under absent too if it is "
             "not there, or else take it out of organs"
         )
+    elsewhere = dict.fromkeys(vocabulary.organ_of.values()) if found.labels and found.organs is None else {}
     notes = [f"{organ}: no voxel, {empty}" for organ in bare]
+    notes += [f"{organ}: no file, unlabelled" for organ in elsewhere if organ not in listed]
     if empty == "absent":
         return listed, tuple(organ for organ in listed if organ in (*absent, *bare)), notes
     organs = tuple(organ for organ in listed if organ not in bare)

@@ -28,7 +28,7 @@ def find(folder: Path) -> Source:
     Raises:
         InputError: if there is no such scan, or the table is broken.
     """
-    places = sorted(p for p in folder.iterdir() if (p / SCAN).is_file()) if folder.is_dir() else []
+    places = sorted(p for p in folder.iterdir() if _is_scan(p)) if folder.is_dir() else []
     if not places:
         raise InputError(f"{folder}: holds no scan; name the folder of s0000/{SCAN}, s0001/{SCAN} and so on")
     institutes = _institutes(folder / TABLE)
@@ -43,6 +43,11 @@ def find(folder: Path) -> Source:
         empty="absent",
         any_region=True,
     )
+
+
+def _is_scan(place: Path) -> bool:
+    """Say whether a folder is a scan's, be it one whose image is missing; that is refused by name later."""
+    return (place / SCAN).is_file() or (place / MASKS).is_dir()
 
 
 def _case(place: Path, institute: str) -> SourceCase:

@@ -70,7 +70,7 @@ def vocabulary_of(
             for is nowhere.
     """
     names = _own_names(source, organs) if names_file is None else read_names(names_file, organs=organs)
-    ids = _plain_ids(names)
+    ids = _plain_ids(names, source)
     structures = tuple(dict.fromkeys(name for _, name in source.labels_named())) or tuple(ids.values())
     found = assign(structures, names, drawn=[True] * len(structures))
     doubtful = [s for s, m in zip(structures, found.meanings, strict=True) if m.kind == "doubtful"]
@@ -111,12 +111,16 @@ def _asked(source: Source, named: Mapping[str, int], organs: Sequence[str]) -> t
     return tuple(organs) or tuple(organ for organ in source.usual if organ in there)
 
 
-def _plain_ids(names: Names) -> Mapping[int, str]:
-    """Return what ids stand for without names of their own: what the file lists by number, else organs."""
+def _plain_ids(names: Names, source: Source) -> Mapping[int, str]:
+    """Return what ids stand for without names of their own.
+
+    That is what the file of names lists by number, else the organs of the source's own label set, else those
+    of the file's.
+    """
     given = names.layers[0]
     listed = [name for names_ in (given.ignore, *(o.names for o in given.organs)) for name in names_]
     numbers = {int(name): name for name in listed if name.isdecimal()}
-    return numbers or {organ.id: organ.name for organ in given.label_set.organs}
+    return numbers or {organ.id: organ.name for organ in (source.label_set or given.label_set).organs}
 
 
 def _undecided(place: Path, doubtful: Sequence[str], *, repeated: Sequence[str]) -> str:
