@@ -63,7 +63,9 @@ def train(
             metavar="K|all", help="Cross-validation: train without fold K, from 0, into RUN/fold_K."
         ),
     ] = None,
-    folds: Annotated[int, typer.Option(help="How many folds.", min=2)] = 5,
+    folds: Annotated[
+        int | None, typer.Option(help="How many folds; those that RUN has already, else 5.", min=2)
+    ] = None,
     split: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Folds of your own, in the form of nnU-Net's splits_final.json."),

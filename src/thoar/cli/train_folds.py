@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     from thoar.training.split import Split
 
 
+FOLDS = 5
+"""Of a cross-validation, unless something else is said."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
     """One run to be done.
@@ -36,7 +40,7 @@ def plans_of(
     out: Path,
     *,
     fold: str | None,
-    folds: int,
+    folds: int | None,
     split: Path | None,
 ) -> list[Plan]:
     """Return the runs asked for: one with some cases held out, one fold, or all.
@@ -46,7 +50,7 @@ def plans_of(
         settings: how many cases a lone run holds out, and the seed of the draw.
         out: of the run, or of all folds.
         fold: its number, ``all``, or None.
-        folds: how many to make.
+        folds: how many to make; those kept in ``out`` where None, else five.
         split: a file of folds instead.
 
     Raises:
@@ -54,13 +58,15 @@ def plans_of(
         InputError: if the file of folds does not fit the cases.
         ConfigError: if too few cases would be left.
     """
+    from thoar.training.split import SPLITS, held_out, read_splits
     from thoar.training.split import folds as made
-    from thoar.training.split import held_out, read_splits
 
     if fold is None and split is None:
         held = held_out(cases, validation_cases=settings.validation_cases, seed=settings.seed)
         return [Plan(fold=None, split=held, folder=out)]
-    every = made(cases, folds, seed=settings.seed) if split is None else read_splits(split, cases)
+    if split is None and folds is None and (out / SPLITS).is_file():
+        split = out / SPLITS
+    every = made(cases, folds or FOLDS, seed=settings.seed) if split is None else read_splits(split, cases)
     plans = [Plan(fold=k, split=one, folder=out / f"fold_{k}", every=every) for k, one in enumerate(every)]
     return plans if fold == "all" else [plans[_number(fold, len(plans))]]
 
