@@ -1,8 +1,9 @@
 """Array shapes and types named in signatures are checked while tests run; DICOM series written by hand."""
 
+import logging
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,18 @@ if TYPE_CHECKING:
 
 # The numeric tower lets an int stand for a float, as the language does.
 _hook = install_import_hook("thoar", "beartype.beartype(conf=beartype.BeartypeConf(is_pep484_tower=True))")
+
+
+@pytest.fixture(autouse=True)
+def _logging_as_before() -> Iterator[None]:
+    """Commands set up logging for the whole process; tests leave it as they found it."""
+    root, ours = logging.getLogger(), logging.getLogger("thoar")
+    handlers, levels = list(root.handlers), (root.level, ours.level)
+    yield
+    root.handlers[:] = handlers
+    root.setLevel(levels[0])
+    ours.setLevel(levels[1])
+
 
 SHARED_DATA = Path(os.environ.get("THOAR_TEST_DATA", Path(__file__).parents[2] / "shared" / "data"))
 

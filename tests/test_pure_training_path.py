@@ -25,6 +25,7 @@ HIDDEN = (
     "_gdcm",
     "python_gdcm",
     "PIL",
+    "matplotlib",
     "tensorboard",
     "monai",
 )

@@ -64,7 +64,7 @@ def test_folds_to_be_skipped_or_resumed_are_those_that_the_leading_process_found
 
     monkeypatch.setattr(training_run, "train", trained)
     monkeypatch.setattr(run_folder, "is_finished", lambda folder, _: folder.name == "fold_0")
-    monkeypatch.setattr(train, "_report", lambda _: None)
+    monkeypatch.setattr(train, "report_run", lambda _: None)
     work = train._Work(
         configuration=cast("Any", None),
         dataset=cast("Any", SimpleNamespace(label_set=None)),

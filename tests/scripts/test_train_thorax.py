@@ -35,6 +35,7 @@ from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR
 from thoar.core.volume import Volume
 from thoar.datasets.manifest import Case, Dataset, read_dataset, write_dataset
+from thoar.inference.localisation import OrganLocalisation
 from thoar.inference.manifest import Manifest, read_manifest
 from thoar.io.formats import write_volume
 from thoar.training.split import held_out
@@ -48,7 +49,10 @@ def record_of(*, cases: tuple[str, ...] = ("phantom_0000", "training"), **source
         name="model",
         thoar_version="0",
         label_set=SEGTHOR,
-        localisation={},
+        localisation={
+            name: OrganLocalisation(threshold=0.5, margin_before_zyx=(1, 1, 1), margin_after_zyx=(1, 1, 1))
+            for name in SEGTHOR.names
+        },
         training_cases=cases,
         training_sources=sources,
         parameters=1,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from thoar.cli.recipe import recipe_values, seconds
+from thoar.cli.run_reports import report_run
 from thoar.cli.train_watch import signals_caught, watcher
 from thoar.core.errors import EXIT_SIGNALLED, EXIT_UNFINISHED, UsageError
 
@@ -125,7 +126,6 @@ def _train(
     resume: bool,
 ) -> "Outcome":
     """Train the organ alone, into a folder below the new model's."""
-    from thoar.reports.run_report import write_run_report
     from thoar.training.adaptation import TRAINING, adding
     from thoar.training.run import train
     from thoar.training.split import held_out
@@ -142,5 +142,5 @@ def _train(
         resume=resume,
         initial=start.initial,
     )
-    write_run_report(out / TRAINING)
+    report_run(out / TRAINING)
     return outcome

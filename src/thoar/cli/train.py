@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 
 from thoar.cli.recipe import read_recipe, recipe_values, seconds
+from thoar.cli.run_reports import report_folds, report_run
 from thoar.cli.train_folds import Plan, keep_splits, plans_of
 from thoar.cli.train_watch import signals_caught, watcher
 from thoar.core.errors import EXIT_SIGNALLED, EXIT_UNFINISHED, UsageError
@@ -158,7 +159,7 @@ def _train_all(work: _Work, plans: list[Plan]) -> "Outcome":
             initial=work.initial,
         )
         if work.setting.world.leads:
-            _report(plan.folder)
+            report_run(plan.folder)
         if outcome != "finished":
             return outcome
     return "finished"
@@ -167,26 +168,20 @@ def _train_all(work: _Work, plans: list[Plan]) -> "Outcome":
 def _conclude(out: Path, plans: list[Plan], outcome: "Outcome") -> None:
     """Say how it ended, and sum up the folds that there are."""
     if plans[0].fold is not None:
-        from thoar.reports.cross_validation_report import write_cross_validation_report
         from thoar.training.cross_validation import summarise_folds
 
         summarise_folds(out)
-        write_cross_validation_report(out)
+        report_folds(out)
     if outcome == "finished":
+        report = out / "report.html"
         typer.echo(
-            f"finished; the model is {out} (thoar segment INPUT -o OUT --model {out}), the report "
-            f"{out / 'report.html'}"
+            f"finished; the model is {out} (thoar segment INPUT -o OUT --model {out})"
+            + (f", the report {report}" if report.exists() else "")
         )
     elif outcome == "stopped":
         typer.echo(f"stopped with a checkpoint in {out}; go on with --resume", err=True)
     else:
         typer.echo(f"stopped while preparing cases, which {out} keeps; go on with --resume", err=True)
-
-
-def _report(run: Path) -> None:
-    from thoar.reports.run_report import write_run_report
-
-    write_run_report(run)
 
 
 @contextmanager
