@@ -44,6 +44,11 @@ def page(sides: Sequence[Side], made: Mapping[str, str]) -> Iterable[str]:
     yield "before the first segmentation; times of a case with the program's start shared out. Peaks are"
     yield "resident memory of the largest process, Python and torch included."
     yield ""
+    yield "While training, the sides kept so many of their threads busy:"
+    yield ", ".join(f"{side.name} {busy_threads(side):.1f} of {side.threads}" for side in sides) + "."
+    yield "Where that is far from all, or differs, the machine was doing other work, and the budget of the"
+    yield "clock was not the same for both."
+    yield ""
     yield f"| | {' | '.join(side.name for side in sides)} |"
     yield "|---|" + "---|" * len(sides)
     for fact in sides[0].facts:
@@ -74,6 +79,11 @@ def number(value: float) -> str:
     '∞'
     """
     return "∞" if value == float("inf") else f"{value:.1f}"
+
+
+def busy_threads(side: Side) -> float:
+    """Return how many threads a side's training kept busy on average."""
+    return side.train.cpu_s / side.train.wall_s
 
 
 def cost_cells(side: Side) -> list[str]:

@@ -42,6 +42,7 @@ def test_the_page_shows_both_sides_and_what_was_missed():
     assert "| | HD95 mm | 5.0 (6.0) | 5.0 |" in text
     assert "| nnU-Net | 2.0 | 2.0 | 2.0 | 900 | 60.0 | 30.0 | 900 |" in text
     assert "| thoar | – | 2.0 | 1.0 | 900 | 60.0 | 30.0 | 900 |" in text
+    assert "nnU-Net 0.5 of 2, thoar 0.5 of 2." in text
 
 
 def test_an_organ_that_a_case_does_not_have_is_left_out_of_the_mean():
