@@ -163,6 +163,9 @@ def test_patience_ends_the_joint_stage_early_and_the_result_is_final(
     before = bits(tmp_path)
     assert train_small(tmp_path, *settings, resume=True) == "finished"
     assert bits(tmp_path) == before
+    record = read_record(tmp_path)
+    assert record is not None
+    assert (record.outcome, record.epochs_done, record.epochs) == ("finished", 4, 21)
 
 
 def flip_last_byte(path: Path) -> None:

@@ -46,13 +46,18 @@ def end_epoch(run: Run, state: TrainingState, pace: Pace, log: RunLog | None) ->
         if run.validation:
             state.progress.localisation = _calibrated(run, _predictor(run, state))
     state.progress.epoch, state.progress.step, state.progress.loss_sums = epoch + 1, 0, {}
-    if stage == "joint" and 0 < run.settings.patience <= state.progress.since_best:
+    if is_out_of_patience(run, state):
         _log.warning(
             "ended after epoch %d: no better score in %d validations (train.patience)",
             epoch + 1,
             run.settings.patience,
         )
-        state.progress.epoch = epochs_of(run.settings)
+
+
+def is_out_of_patience(run: Run, state: TrainingState) -> bool:
+    """Say whether the joint stage has gone on for too many validations without a better score."""
+    progress, settings = state.progress, run.settings
+    return progress.epoch > settings.coarse_epochs and 0 < settings.patience <= progress.since_best
 
 
 def conclude(run: Run, state: TrainingState) -> None:

@@ -2,7 +2,7 @@
 
 import time
 
-from thoar.training.epoch_end import conclude, end_epoch, keep_last, mean_losses
+from thoar.training.epoch_end import conclude, end_epoch, is_out_of_patience, keep_last, mean_losses
 from thoar.training.events import Event, Outcome, Pace, Run
 from thoar.training.feed import Feed
 from thoar.training.logs import RunLog
@@ -23,7 +23,7 @@ def go_on(run: Run, state: TrainingState) -> Outcome:
 
 
 def _go_on(run: Run, state: TrainingState, log: RunLog | None) -> Outcome:
-    while state.progress.epoch < epochs_of(run.settings):
+    while state.progress.epoch < epochs_of(run.settings) and not is_out_of_patience(run, state):
         epoch = state.progress.epoch
         pace = _train_epoch(run, state, epoch)
         if pace.whole:
