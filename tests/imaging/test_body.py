@@ -5,6 +5,7 @@ from thoar.core.errors import InputError
 from thoar.core.geometry import Geometry
 from thoar.core.volume import Volume
 from thoar.imaging.body import Body, find_body
+from thoar.imaging.resample import grid_of_spacing, resample_linear
 
 CLIP_HU = (-1024.0, 1000.0)
 SHAPE = (20, 128, 128)
@@ -153,3 +154,22 @@ def test_a_field_of_view_that_cuts_a_lung_open_loses_no_solid_part_of_the_body(p
     assert mask[:, LUNGS & seen].mean() > 0.9  # a chord, not an arc, closes the lung
     air = seen & (((Y / 42) ** 2 + (X / 54) ** 2) > 1)
     assert mask[:, air].mean() < 0.02
+
+
+@pytest.mark.parametrize("spacing_zyx_mm", [(5.0, 1.5, 1.5), (3.0, 2.0, 2.0), (6.0, 4.0, 3.0)])
+def test_the_body_on_a_grid_is_that_of_the_volume_resampled_onto_it(spacing_zyx_mm) -> None:
+    volume = Volume(voxels=thorax().astype(np.int16), geometry=GRID)
+    grid = grid_of_spacing(GRID, spacing_zyx_mm)
+    resampled = resample_linear(volume.voxels, GRID, grid, outside=-1000.0)
+    expected = find_body(Volume(voxels=resampled, geometry=grid), clip_hu=CLIP_HU)
+    found = find_body(volume, clip_hu=CLIP_HU, grid=grid)
+    assert (found.method, found.threshold_hu) == (expected.method, expected.threshold_hu)
+    np.testing.assert_array_equal(found.mask, expected.mask)
+
+
+@pytest.mark.parametrize("threads", [2, 5])
+def test_the_number_of_threads_does_not_change_the_body(threads: int) -> None:
+    volume = Volume(voxels=thorax(), geometry=GRID)
+    one, several = (find_body(volume, clip_hu=CLIP_HU, threads=n) for n in (1, threads))
+    assert one.threshold_hu == several.threshold_hu
+    np.testing.assert_array_equal(one.mask, several.mask)

@@ -9,8 +9,10 @@ from thoar.core.box import Box
 from thoar.core.errors import GeometryError, InputError, LabelError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR, LabelSet, Organ
-from thoar.core.volume import LabelVolume, Volume
+from thoar.core.volume import LabelVolume, Volume, to_canonical
+from thoar.imaging.body import find_body
 from thoar.imaging.prepare import Prepared, prepare, prepare_labels, restore
+from thoar.imaging.resample import grid_of_spacing, resample_linear
 
 ORIENTATIONS = [
     (axes, flipped)
@@ -274,3 +276,39 @@ def test_label_ids_above_255_are_refused() -> None:
     )
     with pytest.raises(LabelError, match="up to 300"):
         prepare_labels(labels, prepared_scan(grid))
+
+
+@pytest.mark.parametrize("body", [configuration.Body(), configuration.Body(crop=False, mask_outside=False)])
+def test_the_crop_holds_what_the_whole_field_of_view_resampled_holds_there(body: configuration.Body) -> None:
+    volume = scan(scan_grid().reordered((2, 0, 1), flipped=(True, False, True)))
+    prepared = prepare(volume, preparation=PREPARATION, body=body, multiple_zyx=MULTIPLE_ZYX)
+    turned = to_canonical(volume)
+    grid = grid_of_spacing(turned.geometry, PREPARATION.spacing_zyx_mm)
+    values_hu = resample_linear(turned.voxels, turned.geometry, grid, outside=-1000.0)
+    found = find_body(Volume(voxels=values_hu, geometry=grid), clip_hu=body.clip_hu)
+    crop = Box.of_mask(found.mask) if body.crop else Box.of_shape(grid.shape_zyx)
+    assert crop is not None
+    low, high = PREPARATION.window_hu
+    expected = (np.clip(values_hu, low, high) - low) / np.float32(high - low)
+    expected[~found.mask & body.mask_outside] = 0
+    np.testing.assert_array_equal(prepared.voxels[prepared.content_box.slices], expected[crop.slices])
+
+
+@pytest.mark.parametrize("threads", [2, 7])
+def test_the_number_of_threads_changes_no_bit_there_and_back(threads: int) -> None:
+    one, several = (
+        prepare(
+            scan(scan_grid()),
+            preparation=PREPARATION,
+            body=configuration.Body(),
+            multiple_zyx=MULTIPLE_ZYX,
+            threads=n,
+        )
+        for n in (1, threads)
+    )
+    np.testing.assert_array_equal(one.voxels, several.voxels)
+    assert one.report == several.report
+    box = Box(start_zyx=(2, 5, 4), stop_zyx=(12, 24, 30))
+    boxes = [restore(one.voxels[box.slices], box, one, threads=n) for n in (1, threads)]
+    assert boxes[0][0] == boxes[1][0]
+    np.testing.assert_array_equal(boxes[0][1], boxes[1][1])

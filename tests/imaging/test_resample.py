@@ -3,11 +3,20 @@ import math
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from thoar.core.box import Box
 from thoar.core.errors import GeometryError
 from thoar.core.geometry import Geometry
-from thoar.imaging.resample import covered_box, grid_of_spacing, resample_labels, resample_linear
+from thoar.imaging.resample import (
+    coarsened_planes,
+    covered_box,
+    grid_of_spacing,
+    resample_labels,
+    resample_linear,
+    resample_mask,
+    resampled_planes,
+)
 
 ORIENTATIONS = [
     (axes, flipped)
@@ -133,3 +142,88 @@ def test_a_label_at_the_scans_face_reaches_the_new_grids_face() -> None:
     labels = np.ones((10, 10, 10), dtype=np.uint8)
     grid = grid_of_spacing(source, (2.0, 1.5, 0.7))
     assert (resample_labels(labels, source, grid, ids=(1,)) == 1).all()
+
+
+SOURCE = oblique((13, 40, 37), (2.7, 0.8, 1.3))
+SPACINGS = [(2.0, 1.1, 1.0), (0.9, 2.0, 2.0), (3.0, 0.5, 3.1), (7.0, 2.9, 0.61), (2.7, 0.8, 1.3)]
+
+
+def noise(grid: Geometry) -> np.ndarray:
+    return np.random.default_rng(3).integers(-1000, 1000, grid.shape_zyx).astype(np.int16)
+
+
+def by_definition(voxels: np.ndarray, source: Geometry, target: Geometry) -> np.ndarray:
+    """Interpolate in float64 at every target voxel's place, the edge going on for half a voxel."""
+    index = np.linalg.solve(source.lps_from_index, target.lps_from_index)
+    at = np.einsum(
+        "ij,jn->in",
+        index,
+        np.stack(
+            [*np.indices(target.shape_zyx).reshape(3, -1), 1 + 0 * np.arange(math.prod(target.shape_zyx))]
+        ),
+    )[:3]
+    inside = np.clip(at, 0, np.array(voxels.shape)[:, None] - 1)
+    values = ndimage.map_coordinates(voxels.astype(np.float64), inside, order=1)
+    values[(np.abs(at - inside) > 0.5).any(axis=0)] = -7
+    return values.reshape(target.shape_zyx)
+
+
+@pytest.mark.parametrize("spacing_zyx_mm", SPACINGS)
+@pytest.mark.parametrize("orientation", ORIENTATIONS[::7])
+def test_every_voxel_is_what_linear_interpolation_says(spacing_zyx_mm, orientation) -> None:
+    axes, flipped = orientation
+    source = SOURCE.reordered(axes, flipped=flipped)
+    beyond = Box(start_zyx=(-2, -3, -4), stop_zyx=(9, 11, 30))
+    target = grid_of_spacing(SOURCE, spacing_zyx_mm).cropped(beyond)
+    found = resample_linear(noise(source), source, target, outside=-7.0)
+    np.testing.assert_allclose(found, by_definition(noise(source), source, target), atol=2e-3)
+
+
+@pytest.mark.parametrize("spacing_zyx_mm", SPACINGS)
+@pytest.mark.parametrize("threads", [2, 3, 50])
+def test_the_number_of_threads_changes_no_bit(spacing_zyx_mm, threads: int) -> None:
+    target = grid_of_spacing(SOURCE, spacing_zyx_mm)
+    one = resample_linear(noise(SOURCE), SOURCE, target, outside=0.0)
+    several = resample_linear(noise(SOURCE), SOURCE, target, outside=0.0, threads=threads)
+    np.testing.assert_array_equal(one, several)
+    mask = noise(SOURCE) > 0
+    one = resample_mask(mask, SOURCE, target)
+    np.testing.assert_array_equal(one, resample_mask(mask, SOURCE, target, threads=threads))
+
+
+@pytest.mark.parametrize("spacing_zyx_mm", SPACINGS)
+def test_planes_of_a_box_are_those_of_the_whole_in_whatever_order_they_are_asked_for(spacing_zyx_mm) -> None:
+    target = grid_of_spacing(SOURCE, spacing_zyx_mm)
+    whole = resample_linear(noise(SOURCE), SOURCE, target, outside=0.0)
+    box = Box(start_zyx=(1, 2, 3), stop_zyx=(5, 13, 12))
+    plane_at = resampled_planes(noise(SOURCE), SOURCE, target, outside=0.0, box_zyx=box)
+    for level in (3, 0, 1, 2, 2, 0):
+        np.testing.assert_array_equal(plane_at(level), whole[box.slices][level])
+
+
+@pytest.mark.parametrize("between_mm", SPACINGS)
+@pytest.mark.parametrize("spacing_zyx_mm", [(3.0, 3.0, 3.0), (5.0, 2.0, 9.0)])
+def test_coarsened_planes_are_those_of_two_steps(between_mm, spacing_zyx_mm) -> None:
+    between = grid_of_spacing(SOURCE, between_mm)
+    coarse = grid_of_spacing(between, spacing_zyx_mm)
+    first = resample_linear(noise(SOURCE), SOURCE, between, outside=0.0)
+    expected = resample_linear(first, between, coarse, outside=0.0)
+    plane_at = coarsened_planes(noise(SOURCE), SOURCE, between=between, coarse=coarse, outside=0.0)
+    found = np.stack([plane_at(level) for level in range(len(expected))])
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_a_mask_is_where_its_share_is_at_least_half() -> None:
+    mask = noise(SOURCE) > 0
+    target = grid_of_spacing(SOURCE, (2.0, 0.5, 1.3))
+    share = resample_linear(mask, SOURCE, target, outside=0.0)
+    np.testing.assert_array_equal(resample_mask(mask, SOURCE, target), share >= 0.5)
+
+
+def test_the_array_that_is_read_stays_as_it_is() -> None:
+    voxels = noise(SOURCE).astype(np.float32)
+    before = voxels.copy()
+    shifted = SOURCE.cropped(Box(start_zyx=(-1, -1, -1), stop_zyx=(13, 40, 37)))
+    for target in (SOURCE, shifted):
+        resample_linear(voxels, SOURCE, target, outside=-5.0)
+    np.testing.assert_array_equal(voxels, before)

@@ -1,11 +1,12 @@
 import numpy as np
 import pytest
+from PIL import Image, ImageFilter
 
 from thoar.core.box import Box
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR, Organ
 from thoar.core.volume import Volume
-from thoar.pictures.overview import overview
+from thoar.pictures.overview import OUTLINE_PIXELS, _shrunk, overview
 
 HEART = SEGTHOR.organ("heart")
 AORTA = SEGTHOR.organ("aorta")
@@ -84,3 +85,13 @@ def test_many_names_take_several_lines() -> None:
 
 def test_a_scan_without_masks_is_drawn() -> None:
     assert overview(scan(), {}, title="").max() > 100
+
+
+@pytest.mark.parametrize("share", [0.3, 0.9, 0.99])
+def test_an_outlines_inner_edge_is_that_of_a_minimum_filter(share: float) -> None:
+    mask = np.random.default_rng(0).random((40, 33)) < share
+    mask[5:30, :20] = True  # reaches the picture's edge
+    smallest = ImageFilter.MinFilter(2 * OUTLINE_PIXELS + 1)
+    np.testing.assert_array_equal(
+        _shrunk(mask), np.asarray(Image.fromarray(mask * np.uint8(255)).filter(smallest)) > 0
+    )

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Bool, Num
+from jaxtyping import Bool, Float32, Num
 from scipy import ndimage  # pyright: ignore[reportMissingTypeStubs]
-from skimage.morphology import convex_hull_image  # pyright: ignore[reportMissingTypeStubs, reportUnknownVariableType]
 
 from thoar.core.errors import InputError
 from thoar.core.geometry import Geometry
 from thoar.core.volume import Volume
 from thoar.imaging.components import largest_component
-from thoar.imaging.resample import grid_of_spacing, resample_linear
+from thoar.imaging.hull import filled_hull
+from thoar.imaging.resample import (
+    coarsened_planes,
+    grid_of_spacing,
+    resample_mask,
+    resampled_planes,
+)
+from thoar.imaging.slabs import in_slabs
 
 Method = Literal["otsu_middle_slice", "otsu_volume", "fixed"]
 
@@ -61,7 +67,9 @@ class Body:
     method: Method
 
 
-def find_body(volume: Volume, *, clip_hu: tuple[float, float]) -> Body:
+def find_body(
+    volume: Volume, *, clip_hu: tuple[float, float], grid: Geometry | None = None, threads: int = 1
+) -> Body:
     """Find the patient's body in a CT.
 
     Thresholds are tried in turn until one gives a body: Otsu's of the middle axial slice, Otsu's of the
@@ -70,28 +78,57 @@ def find_body(volume: Volume, *, clip_hu: tuple[float, float]) -> Body:
     Args:
         volume: CT in Hounsfield units, axis 0 from slice to slice (see ``core.volume.to_canonical``).
         clip_hu: values are clipped to this before Otsu's method.
+        grid: that the body is wanted on, as if the volume were resampled onto it first; the volume's own by
+            default.
+        threads: how many work at it; the body does not depend on it.
 
     Raises:
         InputError: if the values are no Hounsfield units or there is no body.
+        GeometryError: if the grid's axes are not parallel to the volume's.
     """
-    low, high = _checked_range(volume.voxels)
-    spacing_z, spacing_y, spacing_x = (max(s, COARSE_SPACING_MM) for s in volume.geometry.spacing_zyx_mm)
-    coarse = grid_of_spacing(volume.geometry, (spacing_z, spacing_y, spacing_x))
-    values_hu = resample_linear(volume.voxels, volume.geometry, coarse, outside=low)
-    for method, threshold_hu in _thresholds(volume.voxels, values_hu, clip_hu):
-        mask = _body_above(values_hu > threshold_hu, coarse)
-        mask = _closed_where_cut(mask, nothing=values_hu <= max(low + 1, PADDING_HU))
+    low, high = _checked_range(volume.voxels, threads=threads)
+    grid = grid or volume.geometry
+    spacing_z, spacing_y, spacing_x = (max(s, COARSE_SPACING_MM) for s in grid.spacing_zyx_mm)
+    coarse = grid_of_spacing(grid, (spacing_z, spacing_y, spacing_x))
+    values_hu = _coarse_values(volume, grid, coarse, outside=low, threads=threads)
+    middle_hu = resampled_planes(volume.voxels, volume.geometry, grid, outside=low)(grid.shape_zyx[0] // 2)
+    for method, threshold_hu in _thresholds(middle_hu, values_hu, clip_hu):
+        nothing = values_hu <= max(low + 1, PADDING_HU)
+        mask = _body_above(values_hu > threshold_hu, nothing, coarse, threads=threads)
         if mask.mean() >= LEAST_PART:
-            share = resample_linear(mask, coarse, volume.geometry, outside=0.0)
-            return Body(mask=share >= 0.5, threshold_hu=threshold_hu, method=method)  # noqa: PLR2004
+            mask = resample_mask(mask, coarse, grid, threads=threads)
+            return Body(mask=mask, threshold_hu=threshold_hu, method=method)
     raise InputError(
         f"no body found: values range from {low:g} to {high:g} HU, and nothing body-sized lies above "
         f"{FIXED_THRESHOLD_HU:g} HU; is this a chest CT?"
     )
 
 
-def _checked_range(voxels: Num[np.ndarray, "z y x"]) -> tuple[float, float]:
-    low, high = float(voxels.min()), float(voxels.max())
+def _coarse_values(
+    volume: Volume, grid: Geometry, coarse: Geometry, *, outside: float, threads: int
+) -> Float32[np.ndarray, "z y x"]:
+    values = np.empty(coarse.shape_zyx, dtype=np.float32)
+
+    def fill(levels: range) -> None:
+        plane_at = coarsened_planes(
+            volume.voxels, volume.geometry, between=grid, coarse=coarse, outside=outside
+        )
+        for level in levels:
+            values[level] = plane_at(level)
+
+    in_slabs(fill, len(values), threads=threads)
+    return values
+
+
+def _checked_range(voxels: Num[np.ndarray, "z y x"], *, threads: int) -> tuple[float, float]:
+    lows, highs = np.empty((2, len(voxels)))
+
+    def fill(levels: range) -> None:
+        for level in levels:
+            lows[level], highs[level] = voxels[level].min(), voxels[level].max()
+
+    in_slabs(fill, len(voxels), threads=threads)
+    low, high = float(lows.min()), float(highs.max())
     if not np.isfinite([low, high]).all():
         raise InputError("the volume holds values that are no numbers; mend or re-export it")
     if low == high:
@@ -105,12 +142,12 @@ def _checked_range(voxels: Num[np.ndarray, "z y x"]) -> tuple[float, float]:
 
 
 def _thresholds(
-    voxels: Num[np.ndarray, "z y x"],
+    middle_hu: Num[np.ndarray, "y x"],
     coarse_hu: Num[np.ndarray, "cz cy cx"],
     clip_hu: tuple[float, float],
 ) -> Iterator[tuple[Method, float]]:
     least, most = PLAUSIBLE_THRESHOLD_HU
-    middle = _otsu_hu(voxels[len(voxels) // 2], clip_hu)
+    middle = _otsu_hu(middle_hu, clip_hu)
     if least <= middle <= most:
         yield "otsu_middle_slice", middle
     whole = _otsu_hu(coarse_hu, clip_hu)
@@ -133,14 +170,39 @@ def _otsu_hu(values_hu: Num[np.ndarray, "..."], clip_hu: tuple[float, float]) ->
     return float(edges[1:-1][best].mean())
 
 
-def _body_above(above: Bool[np.ndarray, "z y x"], geometry: Geometry) -> Bool[np.ndarray, "z y x"]:
-    """Return the largest thick piece of a thresholded volume, with what it encloses."""
+def _body_above(
+    above: Bool[np.ndarray, "z y x"],
+    nothing: Bool[np.ndarray, "z y x"],
+    geometry: Geometry,
+    *,
+    threads: int,
+) -> Bool[np.ndarray, "z y x"]:
+    """Return the largest thick piece of a thresholded volume, with what it encloses.
+
+    Args:
+        above: where values lie above the threshold.
+        nothing: where the scan holds padding, around the field of view, or its least value.
+        geometry: of both.
+        threads: how many work at it.
+    """
     radius_y, radius_x = (max(1, round(PLATE_MM / 2 / s)) for s in geometry.spacing_zyx_mm[1:])
-    plate = np.ones((1, 2 * radius_y + 1, 2 * radius_x + 1), dtype=bool)
-    solid = _filled(above)  # a thin chest wall is no plate: the lung stands behind it
-    thick = _dilated(_eroded(solid, plate), plate, within=solid)
+    plate = (radius_y, radius_x)
+    solid, thick, body = (np.empty_like(above) for _ in range(3))
+
+    def open_slices(levels: range) -> None:
+        these = slice(levels.start, levels.stop)
+        solid[these] = _filled(above[these])  # a thin chest wall is no plate: the lung stands behind it
+        thick[these] = _dilated(_eroded(solid[these], plate), plate) & solid[these]
+
+    def close_slices(levels: range) -> None:
+        these = slice(levels.start, levels.stop)
+        enclosed = _enclosed(_dilated(core[these], plate) & solid[these])
+        body[these] = _closed_where_cut(enclosed, nothing=nothing[these])
+
+    in_slabs(open_slices, len(above), threads=threads)
     core = largest_component(thick if thick.any() else solid)
-    return _enclosed(_dilated(core, plate, within=solid))
+    in_slabs(close_slices, len(above), threads=threads)
+    return body
 
 
 def _filled(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
@@ -150,20 +212,20 @@ def _filled(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
     return np.asarray(filled, dtype=bool)
 
 
-def _eroded(mask: Bool[np.ndarray, "z y x"], element: Bool[np.ndarray, "a b c"]) -> Bool[np.ndarray, "z y x"]:
-    """Erode; beyond the array's faces things go on."""
-    eroded = ndimage.binary_erosion(mask, element, border_value=1)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return np.asarray(eroded, dtype=bool)
+def _eroded(mask: Bool[np.ndarray, "z y x"], reach_yx: tuple[int, int]) -> Bool[np.ndarray, "z y x"]:
+    """Erode every slice by a rectangle; beyond the array's faces things go on."""
+    return ~_dilated(~mask, reach_yx)
 
 
-def _dilated(
-    mask: Bool[np.ndarray, "z y x"],
-    element: Bool[np.ndarray, "a b c"],
-    *,
-    within: Bool[np.ndarray, "z y x"],
-) -> Bool[np.ndarray, "z y x"]:
-    dilated = ndimage.binary_dilation(mask, element)  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    return np.asarray(dilated, dtype=bool) & within
+def _dilated(mask: Bool[np.ndarray, "z y x"], reach_yx: tuple[int, int]) -> Bool[np.ndarray, "z y x"]:
+    """Dilate every slice by a rectangle that reaches so far to either side."""
+    for axis, reach in zip((1, 2), reach_yx, strict=True):
+        source, mask = np.moveaxis(mask, axis, 0), mask.copy()
+        target = np.moveaxis(mask, axis, 0)  # a view
+        for step in range(1, reach + 1):
+            target[step:] |= source[:-step]
+            target[:-step] |= source[step:]
+    return mask
 
 
 def _enclosed(mask: Bool[np.ndarray, "z y x"]) -> Bool[np.ndarray, "z y x"]:
@@ -190,11 +252,10 @@ def _closed_where_cut(
         mask: the body.
         nothing: where the scan holds padding, around the field of view, or its least value.
     """
-    around = ndimage.binary_dilation(mask, np.ones((1, 3, 3), dtype=bool))  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    beyond = np.asarray(around, dtype=bool) & nothing
+    beyond = _dilated(mask, (1, 1)) & nothing
     beyond[:, [0, -1]] = mask[:, [0, -1]]
     beyond[:, :, [0, -1]] = mask[:, :, [0, -1]]
     out = mask.copy()
     for level in np.flatnonzero(beyond.sum(axis=(1, 2)) >= LEAST_CUT):
-        out[level] = convex_hull_image(mask[level])
+        out[level] = filled_hull(mask[level])
     return out

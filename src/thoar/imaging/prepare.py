@@ -13,7 +13,14 @@ from thoar.core.errors import GeometryError, LabelError
 from thoar.core.geometry import Geometry, Vector3
 from thoar.core.volume import LabelVolume, Volume, to_canonical
 from thoar.imaging.body import Body, find_body
-from thoar.imaging.resample import covered_box, grid_of_spacing, resample_labels, resample_linear
+from thoar.imaging.resample import (
+    covered_box,
+    grid_of_spacing,
+    resample_labels,
+    resample_linear,
+    resampled_planes,
+)
+from thoar.imaging.slabs import in_slabs
 
 AIR_HU = -1000.0
 
@@ -79,6 +86,7 @@ def prepare(
     preparation: configuration.Preparation,
     body: configuration.Body,
     multiple_zyx: Index3,
+    threads: int = 1,
 ) -> Prepared:
     """Bring a scan to the network's grid: reorder, resample, crop to the body, window, pad.
 
@@ -87,6 +95,7 @@ def prepare(
         preparation: spacing and window.
         body: how to crop and mask.
         multiple_zyx: each axis is padded at its end to a multiple of this.
+        threads: how many work at it; what comes out does not depend on it.
 
     Raises:
         GeometryError: if an axis has fewer than 3 voxels.
@@ -95,16 +104,21 @@ def prepare(
     _refuse_slabs(volume.geometry)
     scan = to_canonical(volume)
     grid = grid_of_spacing(scan.geometry, preparation.spacing_zyx_mm)
-    values_hu = resample_linear(scan.voxels, scan.geometry, grid, outside=AIR_HU)
-    found = find_body(Volume(voxels=values_hu, geometry=grid), clip_hu=body.clip_hu)
+    found = find_body(scan, clip_hu=body.clip_hu, grid=grid, threads=threads)
     crop = (Box.of_mask(found.mask) if body.crop else None) or Box.of_shape(grid.shape_zyx)
-    content = _windowed(values_hu[crop.slices], preparation.window_hu)
-    if body.mask_outside:
-        content[~found.mask[crop.slices]] = 0.0
-    content_box = Box.of_shape(content.shape)
+    content_box = Box.of_shape(crop.shape_zyx)
     padded_box = content_box.snapped_outward(multiple_zyx)
     voxels = np.zeros(padded_box.shape_zyx, dtype=np.float32)
-    voxels[content_box.slices] = content
+    content, inside = voxels[content_box.slices], found.mask[crop.slices]
+
+    def fill(levels: range) -> None:
+        hu_at = resampled_planes(scan.voxels, scan.geometry, grid, outside=AIR_HU, box_zyx=crop)
+        for level in levels:
+            _window(hu_at(level), preparation.window_hu, out=content[level])
+            if body.mask_outside:
+                content[level][~inside[level]] = 0.0
+
+    in_slabs(fill, len(content), threads=threads)
     return Prepared(
         voxels=voxels,
         geometry=grid.cropped(padded_box.shifted(crop.start_zyx)),
@@ -159,6 +173,8 @@ def restore(
     probability: Float[np.ndarray, "z y x"],
     box_zyx: Box,
     prepared: Prepared,
+    *,
+    threads: int = 1,
 ) -> tuple[Box, Float32[np.ndarray, "sz sy sx"]]:
     """Bring a probability map of one box of the prepared grid back onto the scan's own grid.
 
@@ -170,6 +186,7 @@ def restore(
         probability: 0 to 1, of the box's shape.
         box_zyx: on the prepared grid; what reaches into the padding is left out.
         prepared: the scan.
+        threads: how many work at it; what comes out does not depend on it.
 
     Returns:
         The box on ``prepared.source_geometry`` (clipped to it) and the probability inside it.
@@ -187,17 +204,20 @@ def restore(
     covered = covered_box(source, prepared.source_geometry) or _nearest_voxel(
         source, prepared.source_geometry
     )
-    return covered, resample_linear(values, source, prepared.source_geometry.cropped(covered), outside=0.0)
+    target = prepared.source_geometry.cropped(covered)
+    return covered, resample_linear(values, source, target, outside=0.0, threads=threads)
 
 
-def _windowed(
-    values_hu: Float32[np.ndarray, "z y x"], window_hu: tuple[float, float]
-) -> Float32[np.ndarray, "z y x"]:
+def _window(
+    plane_hu: Float32[np.ndarray, "y x"],
+    window_hu: tuple[float, float],
+    *,
+    out: Float32[np.ndarray, "y x"],
+) -> None:
     low, high = window_hu
-    result = np.clip(values_hu, low, high)
-    result -= low
-    result /= high - low
-    return result
+    np.clip(plane_hu, low, high, out=out)
+    out -= low
+    out /= high - low
 
 
 def _refuse_slabs(geometry: Geometry) -> None:

@@ -199,8 +199,11 @@ def _rounded(voxels: Num[np.ndarray, "z y x"], path: Path) -> Num[np.ndarray, "z
 
 
 def _refuse_strange_ids(voxels: Num[np.ndarray, "z y x"], label_set: LabelSet, *, path: Path) -> None:
+    ids = {0, *(organ.id for organ in label_set.organs)}
+    if len(ids) == max(ids) + 1 > int(voxels.max()):
+        return  # there is none between them, and none beyond
     known = np.zeros(_IDS + 1, dtype=np.bool_)  # the last stands for ids beyond all
-    known[[0, *(organ.id for organ in label_set.organs)]] = True
+    known[list(ids)] = True
     strange = np.concatenate([plane[~known.take(plane, mode="clip")] for plane in voxels])
     if strange.size:
         found, counts = np.unique(strange, return_counts=True)

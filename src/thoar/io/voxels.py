@@ -1,5 +1,6 @@
 """Which number types enter thoar and leave it: int16 where that is exact, else float32."""
 
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -40,13 +41,21 @@ def narrowed(
     plain = slope == 1.0 and intercept == 0.0
     if plain and np.can_cast(stored.dtype, np.int16):
         return stored.astype(np.int16, copy=False)
-    values = _scaled(stored, slope=slope, intercept=intercept)
+    with np.errstate(over="ignore", invalid="ignore"):
+        whole = _as_int16(_scaled_planes(stored, slope=slope, intercept=intercept), stored.shape)
+        if whole is not None:
+            return whole
+        values = np.empty(stored.shape, dtype=np.float32)
+        for plane, scaled in zip(
+            values, _scaled_planes(stored, slope=slope, intercept=intercept), strict=True
+        ):
+            plane[...] = scaled
     _refuse_non_finite(values, path)
     if stored.dtype.kind in "ui" and plain and float(np.abs(values).max()) > _FLOAT32_WHOLE:
         raise InputError(
             f"{path}: whole numbers up to {np.abs(values).max():.0f} are neither HU nor label ids"
         )
-    return values.astype(np.int16) if _fits_int16(values) else values
+    return values
 
 
 def storable(voxels: Num[np.ndarray, "z y x"], path: Path) -> Num[np.ndarray, "z y x"]:
@@ -71,12 +80,29 @@ def storable(voxels: Num[np.ndarray, "z y x"], path: Path) -> Num[np.ndarray, "z
     )
 
 
-def _scaled(stored: np.ndarray, *, slope: float, intercept: float) -> Float32[np.ndarray, "z y x"]:
-    values = np.empty(stored.shape, dtype=np.float32)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for z, plane in enumerate(stored):
-            values[z] = plane if slope == 1.0 and intercept == 0.0 else plane * np.float64(slope) + intercept
-    return values
+def _scaled_planes(
+    stored: Num[np.ndarray, "z y x"], *, slope: float, intercept: float
+) -> Iterator[Num[np.ndarray, "y x"]]:
+    """Give the scaled slices one by one: integers that need no scaling as they are, all else as float32."""
+    for plane in stored:
+        if slope != 1.0 or intercept != 0.0:
+            yield (plane * np.float64(slope) + intercept).astype(np.float32)
+        else:
+            yield plane if plane.dtype.kind in "ui" else plane.astype(np.float32, copy=False)
+
+
+def _as_int16(
+    planes: Iterable[Num[np.ndarray, "y x"]], shape_zyx: tuple[int, ...]
+) -> Int16[np.ndarray, "z y x"] | None:
+    """Return slices as int16, or None from the first one on that this would change."""
+    result = np.empty(shape_zyx, dtype=np.int16)
+    for target, plane in zip(result, planes, strict=True):
+        if plane.min() < _INT16.min or plane.max() > _INT16.max:
+            return None
+        target[...] = plane
+        if plane.dtype.kind == "f" and not np.array_equal(target, plane):
+            return None
+    return result
 
 
 def _refuse_non_finite(values: np.ndarray, path: Path) -> None:
@@ -87,11 +113,4 @@ def _refuse_non_finite(values: np.ndarray, path: Path) -> None:
     raise InputError(
         f"{path}: {int(bad.sum())} voxels are NaN or infinite, the first at index (z, y, x) = {first}; "
         "replace them by a number (air is -1000 HU)"
-    )
-
-
-def _fits_int16(values: np.ndarray) -> bool:
-    return all(
-        plane.min() >= _INT16.min and plane.max() <= _INT16.max and np.array_equal(plane, np.rint(plane))
-        for plane in values
     )

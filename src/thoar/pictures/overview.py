@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Bool, Num, UInt8
-from PIL import Image, ImageDraw, ImageFilter, ImageFont
+from PIL import Image, ImageDraw, ImageFont
 
 from thoar.core.box import Box
 from thoar.core.labels import Organ
@@ -115,9 +115,17 @@ def _grey(plane_hu: Num[np.ndarray, "row column"]) -> Image.Image:
 def _outline(mask: Bool[np.ndarray, "row column"], size: tuple[int, int]) -> Image.Image:
     """Return the inner rim of a mask drawn at another size, as a Pillow mask."""
     smooth = Image.fromarray(mask.astype(np.uint8) * 255).resize(size, Image.Resampling.BILINEAR)
-    whole = Image.fromarray((np.asarray(smooth) > 127).astype(np.uint8) * 255)  # noqa: PLR2004 (half)
-    inner = whole.filter(ImageFilter.MinFilter(2 * OUTLINE_PIXELS + 1))
-    return Image.fromarray(np.asarray(whole) - np.asarray(inner))
+    whole = np.asarray(smooth) > 127  # noqa: PLR2004 (half)
+    return Image.fromarray((whole & ~_shrunk(whole)).astype(np.uint8) * 255)
+
+
+def _shrunk(mask: Bool[np.ndarray, "row column"]) -> Bool[np.ndarray, "row column"]:
+    """Return a mask without its outermost pixels; beyond the picture it goes on."""
+    height, width = mask.shape
+    steps = range(2 * OUTLINE_PIXELS + 1)
+    padded = np.pad(mask, OUTLINE_PIXELS, mode="edge")
+    upright = np.logical_and.reduce([padded[step : step + height] for step in steps])
+    return np.logical_and.reduce([upright[:, step : step + width] for step in steps])
 
 
 def _write_letters(picture: Image.Image, view: View, name: str) -> None:

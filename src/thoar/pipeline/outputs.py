@@ -2,6 +2,8 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -102,11 +104,15 @@ def write_outputs(
     Raises:
         UsageError: if RTSTRUCT or DICOM-SEG is asked for of a scan that was no DICOM.
     """
-    writers = dict(_volume_writers(segmentation, options))
-    if "png" in options.formats:
-        writers["overview.png"] = _overview_writer(scan.volume, segmentation, title=title)
-    for name, write in writers.items():
-        write(folder / name)
+    with ThreadPoolExecutor(1) as beside:  # one volume at a time for memory's sake, and the picture meanwhile
+        picture = None
+        if "png" in options.formats:
+            write = _overview_writer(scan.volume, segmentation, title=title)
+            picture = beside.submit(copy_context().run, write, folder / "overview.png")
+        for name, write in dict(_volume_writers(segmentation, options)).items():
+            write(folder / name)
+        if picture is not None:
+            picture.result()
     dicom = _dicom_writers(scan, segmentation, options=options, maker=maker) if options.needs_series else ()
     return {name: write(folder / name) for name, write in dicom}
 
