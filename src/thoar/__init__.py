@@ -6,8 +6,6 @@ The names below are the public interface in memory; each is imported when it is 
 from importlib import import_module
 from typing import TYPE_CHECKING
 
-from thoar.core.versions import version_of
-
 if TYPE_CHECKING:
     from thoar.core.geometry import Geometry
     from thoar.core.labels import LabelSet
@@ -16,7 +14,7 @@ if TYPE_CHECKING:
     from thoar.inference.segmentation import Segmentation
     from thoar.io.formats import read_volume
 
-__version__ = version_of("thoar")
+    __version__: str
 
 __all__ = [
     "Geometry",
@@ -41,6 +39,8 @@ _HOMES = {
 
 
 def __getattr__(name: str) -> object:
+    if name == "__version__":
+        return import_module("thoar.core.versions").version_of("thoar")
     if name not in _HOMES:
         raise AttributeError(f"module 'thoar' has no attribute {name!r}")
     return getattr(import_module(_HOMES[name]), name)

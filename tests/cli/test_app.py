@@ -171,6 +171,36 @@ def test_every_command_is_a_function_or_program_named_like_its_module() -> None:
         assert isinstance(command, typer.Typer) or command.__name__ == name
 
 
+HEAVY = (
+    "PIL",
+    "SimpleITK",
+    "highdicom",
+    "jaxtyping",
+    "matplotlib",
+    "msgspec",
+    "nibabel",
+    "numpy",
+    "pydicom",
+    "scipy",
+    "skimage",
+    "torch",
+)
+
+
+def imported_by(arguments: list[str]) -> set[str]:
+    """Return the modules that a command line has imported when it ends."""
+    program = (
+        "import sys\n"
+        "from thoar.cli.app import main\n"
+        "try:\n"
+        f"    main({arguments!r})\n"
+        "except SystemExit:\n"
+        "    print(*sys.modules)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(done.stdout.splitlines()[-1].split())
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
@@ -184,17 +214,22 @@ def test_every_command_is_a_function_or_program_named_like_its_module() -> None:
     ],
 )
 def test_neither_torch_nor_numpy_is_imported_before_a_command_needs_it(arguments: list[str]) -> None:
-    program = (
-        "import sys\n"
-        "from thoar.cli.app import main\n"
-        "try:\n"
-        f"    main({arguments!r})\n"
-        "except SystemExit:\n"
-        "    heavy = {'torch', 'numpy', 'scipy', 'pydicom', 'SimpleITK', 'nibabel', 'skimage'}\n"
-        "    print('HEAVY', sorted(heavy & set(sys.modules)))\n"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines()[-1] == "HEAVY []"
+    assert set(HEAVY) & imported_by(arguments) == set()
+
+
+def test_packages_are_not_searched_for_versions_before_one_is_asked_for() -> None:
+    assert "importlib.metadata" not in imported_by(["--help"])
+    assert "importlib.metadata" in imported_by(["--version"])
+
+
+def test_help_asked_for_before_a_command_still_lists_them_all(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("--help", "info") == 0
+    assert " segment " in capsys.readouterr().out
+
+
+def test_a_command_is_made_without_the_others() -> None:
+    ours = {name for name in imported_by(["info"]) if name.startswith("thoar.cli.")}
+    assert ours == {"thoar.cli.app", "thoar.cli.info"}
 
 
 def test_the_package_runs_as_a_module() -> None:

@@ -19,7 +19,7 @@ def test_json_names_versions_of_every_declared_dependency(capsys: pytest.Capture
 def test_a_missing_dependency_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(info.importlib.metadata, "requires", lambda _: ["no-such-thing>=1", "numpy>=2"])
+    monkeypatch.setattr(importlib.metadata, "requires", lambda _: ["no-such-thing>=1", "numpy>=2"])
     info.info()
     assert "no-such-thing MISSING" in capsys.readouterr().out
 

@@ -1,6 +1,5 @@
 """``thoar info``: what is installed here, without importing any of it."""
 
-import importlib.metadata
 import json
 import platform
 import re
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from thoar.core.versions import version_of
+from thoar.core.versions import UNKNOWN, version_of
 
 
 def info(
@@ -36,6 +35,8 @@ def info(
 
 def _dependencies() -> dict[str, str | None]:
     """Return the installed version of each declared dependency, None where it is missing."""
+    import importlib.metadata
+
     try:
         declared = importlib.metadata.requires("thoar") or []
     except importlib.metadata.PackageNotFoundError:  # run from its sources, which declare none
@@ -45,10 +46,8 @@ def _dependencies() -> dict[str, str | None]:
 
 
 def _version(name: str) -> str | None:
-    try:
-        return importlib.metadata.version(name)
-    except importlib.metadata.PackageNotFoundError:
-        return None
+    found = version_of(name)
+    return None if found == UNKNOWN else found
 
 
 def _shipped_models() -> list[str]:

@@ -1,7 +1,5 @@
 """Which version of thoar, and of what it stands on, is at work."""
 
-from importlib.metadata import PackageNotFoundError, version
-
 UNKNOWN = "unknown"
 
 
@@ -13,6 +11,8 @@ def version_of(package: str) -> str:
     >>> version_of("no such package")
     'unknown'
     """
+    from importlib.metadata import PackageNotFoundError, version  # noqa: PLC0415 (a fifth of `thoar --help`)
+
     try:
         return version(package)
     except PackageNotFoundError:
