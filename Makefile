@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: venv test test-slow check demo bench fuzz proof-dicom proof-resume
+.PHONY: venv test test-slow check demo bench fuzz proof-dicom proof-resume proof-export
 
 venv: $(READY)
 
@@ -38,6 +38,7 @@ bench: $(READY)
 	$(BIN)/python benchmarks/real_scans.py thorax --sample runs/bench/sample --phantoms runs/bench/heldout --short -o runs/bench/real_scans.json
 	$(BIN)/python benchmarks/ablations.py runs/bench/ablations --seeds 0 --set train.coarse_epochs=1 --set train.joint_epochs=1 --set train.cases_per_epoch=3 -o runs/bench
 	$(BIN)/python benchmarks/training_speed.py runs/bench/speed --short --steps 2 --threads 1
+	$(BIN)/python benchmarks/inference.py runs/bench/inference --short --threads 1
 
 # Spoilt DICOM through every reader; files that show a defect are kept in runs/fuzz.
 fuzz: $(READY)
@@ -50,3 +51,7 @@ proof-dicom: $(READY)
 # A hundred kills of training runs, which must all end with the same bits; takes about four minutes.
 proof-resume: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python proofs/resume.py --kills 100
+
+# An exported model in an environment of its own, with numpy and ONNX Runtime alone; needs pip.
+proof-export: $(READY)
+	$(BIN)/python scripts/check_export.py runs/export

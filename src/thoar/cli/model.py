@@ -1,14 +1,16 @@
-"""``thoar model``: which models there are, what they are, whether they are whole; their organs."""
+"""``thoar model``: which models there are, what they are, whether they are whole; their organs; exports."""
 
 from typing import Annotated
 
 import typer
 
+from thoar.cli.model_export import export
 from thoar.cli.model_organs import add_organ, remove_organ
 
-model = typer.Typer(help="List, describe, verify and change models.", no_args_is_help=True)
+model = typer.Typer(help="List, describe, verify, change and export models.", no_args_is_help=True)
 model.command("add-organ")(add_organ)
 model.command("remove-organ")(remove_organ)
+model.command("export")(export)
 
 Name = Annotated[
     str, typer.Argument(metavar="MODEL", help="A shipped model's name, or the folder of a bundle or a run.")
