@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from thoar.core.box import Index3
 from thoar.core.configuration import Configuration, configuration_from, load_toml
 from thoar.core.labels import SEGTHOR
-from thoar.inference.predictor import choose_device
+from thoar.inference.device import choose_device
 from thoar.network.network import CoarseToFineNetwork
 from thoar.training.boxes import cap_of
 from thoar.training.cases import TrainingCase

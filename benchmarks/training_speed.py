@@ -23,7 +23,7 @@ from provenance import code, processor
 from speed_trial import Measured, Memory, Trial, measured, out_of_memory
 
 from thoar.core.box import Index3
-from thoar.inference.predictor import choose_device
+from thoar.inference.device import choose_device
 from thoar.io.atomic import atomic_bytes
 
 SHAPES: Mapping[str, Index3] = {

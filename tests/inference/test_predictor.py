@@ -13,16 +13,18 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import thoar
 from thoar.core.box import Box
 from thoar.core.configuration import Block, Configuration, Localisation, Network, Preparation
-from thoar.core.errors import GeometryError, InputError, LabelError, ResourceError, UsageError
+from thoar.core.errors import GeometryError, InputError, LabelError, ModelError, ResourceError, UsageError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import SEGTHOR, LabelSet, Organ
 from thoar.core.volume import Volume
 from thoar.imaging.prepare import prepare
 from thoar.inference import predictor as predictor_module
 from thoar.inference.bundle import write_bundle
+from thoar.inference.device import choose_device
 from thoar.inference.localisation import uncalibrated
-from thoar.inference.predictor import Predictor, choose_device
+from thoar.inference.predictor import Predictor
 from thoar.inference.segmentation import Segmentation
+from thoar.inference.slabs.precision import PrecisionName
 from thoar.network.coarse import CoarseMaps
 from thoar.network.network import build_network
 
@@ -50,7 +52,7 @@ def small(make_phantom):
     return make_phantom((25, 50, 60), parts)
 
 
-def untrained() -> Predictor:
+def untrained(precision: PrecisionName | None = "auto") -> Predictor:
     """Return a real network that nobody trained: its masks mean nothing, but it has every real part."""
     torch.manual_seed(4)
     return Predictor(
@@ -61,6 +63,7 @@ def untrained() -> Predictor:
         label_set=SEGTHOR,
         localisation={name: uncalibrated(ANYWHERE, name) for name in SEGTHOR.names},
         device="cpu",
+        precision=precision,
     )
 
 
@@ -82,10 +85,23 @@ def test_every_organ_is_drawn_voxel_by_voxel_where_it_is(hand_made, phantom) -> 
         assert not organ.flags.not_found
         assert organ.flags.coarse_fine_dice == 1.0
         assert organ.volume_ml == pytest.approx(mask.sum() * 0.012)
-        assert organ.seconds > 0
     assert found.overlaps_ml() == {}
     assert found.geometry is phantom.volume.geometry
-    assert set(found.seconds) == {"prepare", "encode", *SEGTHOR.names}
+    assert set(found.seconds) == {"prepare", "encode", "locate", "draw", "paste"}
+
+
+class NoNumbers(nn.Module):
+    """A decoder that has overflown."""
+
+    def forward(self, crops: list[Tensor]) -> Tensor:
+        return torch.full((1, 1, *crops[0].shape[2:]), torch.nan)
+
+
+def test_values_that_are_no_numbers_are_an_error_and_not_a_mask(hand_made, phantom) -> None:
+    predictor = hand_made.predictor()
+    predictor.network.fine["heart"] = NoNumbers()
+    with pytest.raises(ModelError, match="heart: the network gave values that are no numbers"):
+        predictor.predict(phantom.volume)
 
 
 @pytest.mark.parametrize("axes", list(itertools.permutations(range(3))))
@@ -522,7 +538,7 @@ def test_the_function_in_memory_does_what_a_predictor_does(small, tmp_path) -> N
     predictor = untrained()
     write_bundle(
         tmp_path,
-        network=predictor.network,
+        network=untrained(precision=None).network,
         configuration=predictor.configuration,
         label_set=SEGTHOR,
         localisation=predictor.localisation,

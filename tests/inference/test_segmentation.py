@@ -22,7 +22,6 @@ def result(
         probability=probability,
         voxel_volume_ml=VOXEL_ML,
         flags=OrganFlags(not_found=box is None),
-        seconds=0.0,
     )
 
 

@@ -105,3 +105,23 @@ def write_scan_series(write_series: Callable[..., Path], tmp_path: Path) -> Call
         return write_series(make_scan(), name=str(folder.relative_to(tmp_path)), **wanted)
 
     return write
+
+
+@pytest.fixture
+def snapshot() -> Callable[[Path], dict[str, bytes]]:
+    """Return all files below a folder."""
+
+    def content(folder: Path) -> dict[str, bytes]:
+        return {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in sorted(folder.rglob("*"))
+            if path.is_file()
+        }
+
+    return content
+
+
+@pytest.fixture
+def names() -> Callable[[Path], set[str]]:
+    """Return what lies in a folder itself."""
+    return lambda folder: {path.name for path in folder.iterdir()}

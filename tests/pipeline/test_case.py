@@ -19,20 +19,19 @@ from thoar.core.errors import (
     InputError,
     LabelError,
     ModelError,
-    PartialFailureError,
     ResourceError,
     UsageError,
 )
 from thoar.core.labels import SEGTHOR
 from thoar.datasets.scans import Scan
 from thoar.inference.manifest import MANIFEST
-from thoar.inference.predictor import Predictor
 from thoar.io.formats import read_labels, read_volume
 from thoar.pictures import png as png_module
 from thoar.pipeline import case as case_module
-from thoar.pipeline import folder as folder_module
 from thoar.pipeline import outputs as outputs_module
-from thoar.pipeline.case import segment_case, segment_cases
+from thoar.pipeline import reading as reading_module
+from thoar.pipeline import workplace as workplace_module
+from thoar.pipeline.case import segment_case
 from thoar.pipeline.inputs import InputCase, find_cases
 from thoar.pipeline.outputs import WriteOptions
 from thoar.pipeline.record import RunRecord
@@ -47,20 +46,8 @@ def patient(tmp_path: Path, write_scan) -> InputCase:
     return InputCase(id="patient", path=path)
 
 
-def snapshot(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file()
-    }
-
-
-def names(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir()}
-
-
 def test_a_case_becomes_a_label_map_a_picture_and_a_record(
-    tmp_path: Path, patient: InputCase, segmenter: Load
+    tmp_path: Path, patient: InputCase, segmenter: Load, names: Any
 ) -> None:
     load = segmenter()
     record = segment_case(load, patient, tmp_path / "out")
@@ -94,13 +81,14 @@ def test_the_record_holds_all_that_a_result_depends_on(
     segment_case(load, patient, tmp_path / "out")
     record = json.loads((tmp_path / "out" / "run.json").read_bytes())
     assert set(record) == {
-        "schema", "case_id", "versions", "device", "threads", "input", "model", "organs_requested",
-        "organs", "overlaps_ml", "short_scan", "seems_mirrored", "preparation", "seconds", "structures",
-        "outputs", "warnings",
+        "schema", "case_id", "versions", "device", "precision", "threads", "input", "model",
+        "organs_requested", "request_sha256", "organs", "overlaps_ml", "short_scan", "seems_mirrored",
+        "preparation", "seconds", "memory", "structures", "outputs", "warnings",
     }  # fmt: skip
-    assert record["schema"] == "thoar.run/2"
+    assert record["schema"] == "thoar.run/3"
     assert record["case_id"] == "patient"
     assert record["device"] == "cpu"
+    assert record["precision"] == load.predictor.precision.name
     assert record["threads"] == 1
     assert record["input"] == {
         "name": "patient.nii.gz",
@@ -121,7 +109,7 @@ def test_the_record_holds_all_that_a_result_depends_on(
             "not_found", "cut_by_scan", "regrown", "touches_box", "several_components", "removed_components",
             "coarse_fine_disagree", "coarse_fine_dice", "unusual_volume",
         }  # fmt: skip
-    assert set(record["seconds"]) == {"read", "prepare", "encode", "heart", "aorta", "write"}
+    assert set(record["seconds"]) == {"read", "prepare", "encode", "locate", "draw", "paste", "write"}
     assert record["short_scan"] is True
     assert "the scan is short" in record["warnings"][0]
     assert record["outputs"] == {
@@ -156,7 +144,7 @@ def test_volumes_of_the_record_are_those_of_each_organ_s_own_mask(
 
 @pytest.mark.parametrize(("name", "suffix"), [("nifti", ".nii.gz"), ("nrrd", ".nrrd"), ("mha", ".mha")])
 def test_every_format_holds_the_same_on_the_same_grid(
-    tmp_path: Path, patient: InputCase, segmenter: Load, name: str, suffix: str
+    tmp_path: Path, patient: InputCase, segmenter: Load, name: str, suffix: str, names: Any
 ) -> None:
     load = segmenter(formats=(name,), coarse=True, probabilities=True)
     segment_case(load, patient, tmp_path / "out")
@@ -173,29 +161,31 @@ def test_every_format_holds_the_same_on_the_same_grid(
     assert coarse.voxels.any()
 
 
-def test_several_formats_at_once(tmp_path: Path, patient: InputCase, segmenter: Load) -> None:
+def test_several_formats_at_once(tmp_path: Path, patient: InputCase, segmenter: Load, names: Any) -> None:
     segment_case(segmenter(formats=("mha", "png", "nrrd")), patient, tmp_path / "out")
     assert names(tmp_path / "out") == {"segmentation.mha", "segmentation.nrrd", "overview.png", "run.json"}
 
 
-def test_a_picture_alone(tmp_path: Path, patient: InputCase, segmenter: Load) -> None:
+def test_a_picture_alone(tmp_path: Path, patient: InputCase, segmenter: Load, names: Any) -> None:
     segment_case(segmenter(formats=("png",)), patient, tmp_path / "out")
     assert names(tmp_path / "out") == {"overview.png", "run.json"}
 
 
-def test_the_same_command_gives_the_same_bytes(tmp_path: Path, patient: InputCase, segmenter: Load) -> None:
+def test_the_same_command_gives_the_same_bytes(
+    tmp_path: Path, patient: InputCase, segmenter: Load, snapshot: Any
+) -> None:
     for name in ("one", "two"):
         segment_case(segmenter(coarse=True, probabilities=True), patient, tmp_path / name)
     one, two = snapshot(tmp_path / "one"), snapshot(tmp_path / "two")
     records = [json.loads(files.pop("run.json")) for files in (one, two)]
     assert one == two
     for record in records:
-        record.pop("seconds")
+        assert all(record.pop(name) for name in ("seconds", "memory"))
     assert records[0] == records[1]
 
 
 def test_a_dicom_folder_is_segmented_and_left_as_it_was(
-    tmp_path: Path, write_scan_series, segmenter: Load, scan
+    tmp_path: Path, write_scan_series, segmenter: Load, scan, snapshot: Any
 ) -> None:
     folder = write_scan_series(tmp_path / "series")
     before = snapshot(folder)
@@ -210,7 +200,9 @@ def test_a_dicom_folder_is_segmented_and_left_as_it_was(
         assert text not in (tmp_path / "out" / "run.json").read_text()
 
 
-def test_results_do_not_go_into_a_dicom_folder(tmp_path: Path, write_scan_series, segmenter: Load) -> None:
+def test_results_do_not_go_into_a_dicom_folder(
+    tmp_path: Path, write_scan_series, segmenter: Load, snapshot: Any
+) -> None:
     folder = write_scan_series(tmp_path / "series")
     before = snapshot(folder)
     (case,) = find_cases(folder)
@@ -220,7 +212,9 @@ def test_results_do_not_go_into_a_dicom_folder(tmp_path: Path, write_scan_series
     assert snapshot(folder) == before
 
 
-def test_results_are_not_replaced_unasked(tmp_path: Path, patient: InputCase, segmenter: Load) -> None:
+def test_results_are_not_replaced_unasked(
+    tmp_path: Path, patient: InputCase, segmenter: Load, snapshot: Any
+) -> None:
     out = tmp_path / "out"
     segment_case(segmenter(), patient, out)
     before = snapshot(out)
@@ -230,7 +224,7 @@ def test_results_are_not_replaced_unasked(tmp_path: Path, patient: InputCase, se
 
 
 def test_results_are_replaced_when_asked_and_older_ones_leave(
-    tmp_path: Path, patient: InputCase, segmenter: Load
+    tmp_path: Path, patient: InputCase, segmenter: Load, names: Any
 ) -> None:
     out = tmp_path / "out"
     segment_case(segmenter(formats=("nrrd", "png"), coarse=True), patient, out)
@@ -245,7 +239,7 @@ def test_results_are_replaced_when_asked_and_older_ones_leave(
 
 @pytest.mark.parametrize("content", [b"", b"\xff", b"{}", b'{"outputs": {"../in/patient.nii.gz": ""}}'])
 def test_an_older_record_of_any_content_can_be_replaced(
-    tmp_path: Path, patient: InputCase, segmenter: Load, content: bytes
+    tmp_path: Path, patient: InputCase, segmenter: Load, content: bytes, names: Any
 ) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -266,7 +260,9 @@ def test_a_label_map_of_somebody_else_is_not_replaced_unasked(
     assert theirs.read_bytes() == b"drawn by hand"
 
 
-def test_the_input_is_not_replaced_even_when_asked(tmp_path: Path, write_scan, segmenter: Load) -> None:
+def test_the_input_is_not_replaced_even_when_asked(
+    tmp_path: Path, write_scan, segmenter: Load, snapshot: Any
+) -> None:
     path = write_scan(tmp_path / "out" / "segmentation.nii.gz")
     before = snapshot(tmp_path)
     link = tmp_path / "patient.nii.gz"
@@ -278,7 +274,9 @@ def test_the_input_is_not_replaced_even_when_asked(tmp_path: Path, write_scan, s
     assert snapshot(tmp_path) == before
 
 
-def test_results_may_lie_beside_the_input(tmp_path: Path, patient: InputCase, segmenter: Load) -> None:
+def test_results_may_lie_beside_the_input(
+    tmp_path: Path, patient: InputCase, segmenter: Load, names: Any
+) -> None:
     before = patient.path.read_bytes()
     segment_case(segmenter(), patient, patient.path.parent)
     assert names(patient.path.parent) == {
@@ -307,12 +305,19 @@ def full_disk(*_: Any, **__: Any) -> None:
         (png_module, "write_png"),
         (case_module, "write_json"),
         (case_module, "digest_of"),
-        (folder_module.tempfile, "mkdtemp"),
+        (workplace_module.tempfile, "mkdtemp"),
     ],
 )
 @pytest.mark.parametrize("overwrite", [False, True])
 def test_a_full_disk_leaves_all_older_results_or_none(
-    tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch, place: Any, name: str, overwrite: bool
+    tmp_path: Path,
+    patient: InputCase,
+    segmenter: Load,
+    monkeypatch,
+    place: Any,
+    name: str,
+    overwrite: bool,
+    snapshot: Any,
 ) -> None:
     out = tmp_path / "out"
     if overwrite:
@@ -323,7 +328,7 @@ def test_a_full_disk_leaves_all_older_results_or_none(
     with pytest.raises(ResourceError, match="No space left"):
         segment_case(load, patient, out)
     assert snapshot(out) == before
-    assert not any(name.startswith(".") for name in names(out))
+    assert not list(out.glob(".*"))
     monkeypatch.undo()
     segment_case(load, patient, out)
 
@@ -334,9 +339,6 @@ def test_a_folder_that_cannot_be_written_is_a_typed_error(
     (tmp_path / "file").write_text("no folder")
     with pytest.raises(UsageError, match="file: is a file; give a folder"):
         segment_case(segmenter(), patient, tmp_path / "file" / "out")
-    for out in (tmp_path / "file", tmp_path / "file" / "out"):
-        with pytest.raises(UsageError, match="file: is a file; give a folder"):
-            segment_cases(segmenter(), [patient], out)
 
 
 @pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM, errno.EROFS])
@@ -346,7 +348,7 @@ def test_a_folder_that_may_not_be_written_is_no_matter_of_room(
     def forbidden(*_: Any, **__: Any) -> None:
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr(folder_module.tempfile, "mkdtemp", forbidden)
+    monkeypatch.setattr(workplace_module.tempfile, "mkdtemp", forbidden)
     with pytest.raises(InputError, match=f"{tmp_path / 'out'}: {os.strerror(number)}; check the path"):
         segment_case(segmenter(), patient, tmp_path / "out")
 
@@ -364,7 +366,7 @@ def test_a_folder_in_the_place_of_a_result_is_a_typed_error(
 
 
 def test_an_interruption_while_writing_leaves_nothing(
-    tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch
+    tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch, names: Any
 ) -> None:
     def interrupted(*_: Any, **__: Any) -> None:
         raise KeyboardInterrupt
@@ -375,7 +377,9 @@ def test_an_interruption_while_writing_leaves_nothing(
     assert names(tmp_path / "out") == set()
 
 
-def test_the_record_comes_last(tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch) -> None:
+def test_the_record_comes_last(
+    tmp_path: Path, patient: InputCase, segmenter: Load, monkeypatch, names: Any
+) -> None:
     """Where a run record stands, all it lists stands beside it: a kill between renames shows."""
     seen: list[set[str]] = []
     replace = Path.replace
@@ -407,7 +411,7 @@ def test_a_scan_without_a_patient_is_named_and_leaves_nothing(
     path = write_scan(tmp_path / "air.nii.gz")
     volume = read_volume(path)
     volume.voxels[:] = -1000
-    monkeypatch.setattr(case_module, "read_scan", lambda *_: Scan(volume=volume))
+    monkeypatch.setattr(reading_module, "read_scan", lambda *_: Scan(volume=volume))
     with pytest.raises(InputError, match=f"{path}: no body found"):
         segment_case(segmenter(), InputCase(id="air", path=path), tmp_path / "out")
     assert not (tmp_path / "out").exists()
@@ -419,7 +423,7 @@ def test_a_scan_too_large_to_read_is_a_matter_of_memory(
     def too_large(*_: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(case_module, "read_scan", too_large)
+    monkeypatch.setattr(reading_module, "read_scan", too_large)
     with pytest.raises(ResourceError, match=str(patient.path)):
         segment_case(segmenter(), patient, tmp_path / "out")
 
@@ -455,7 +459,7 @@ def test_what_the_reader_warns_of_stands_in_the_record(
         logging.getLogger("elsewhere").warning("nothing of ours")
         return Scan(volume=read_volume(path))
 
-    monkeypatch.setattr(case_module, "read_scan", doubtful)
+    monkeypatch.setattr(reading_module, "read_scan", doubtful)
     record = segment_case(segmenter(), patient, tmp_path / "out")
     assert [line for line in record.warnings if "dubious" in line] == [
         "patient.nii.gz: its header is dubious"
@@ -479,7 +483,7 @@ def test_the_digest_of_a_detached_scan_covers_its_voxels(
 
 
 def test_a_scan_without_any_organ_still_gives_all_files(
-    tmp_path: Path, patient: InputCase, segmenter: Load
+    tmp_path: Path, patient: InputCase, segmenter: Load, names: Any
 ) -> None:
     load = segmenter()
     for name, where in load.predictor.localisation.items():
@@ -500,139 +504,3 @@ def test_what_can_be_checked_is_checked_before_any_scan_is_read(model: Path, tmp
     ):
         with pytest.raises(error):
             load_segmenter(request)
-
-
-@pytest.fixture
-def folder_of_scans(tmp_path: Path, write_scan) -> Path:
-    for name, shift in (("a.nii.gz", 0), ("c.nrrd", 50), ("d.mha", 100)):
-        write_scan(tmp_path / "scans" / name, shift)
-    (tmp_path / "scans" / "b.nii.gz").write_bytes(b"no scan")
-    write_scan(tmp_path / "scans" / "GT.nii.gz")
-    return tmp_path / "scans"
-
-
-def test_a_batch_does_the_others_when_one_fails(
-    tmp_path: Path, folder_of_scans: Path, segmenter: Load, caplog
-) -> None:
-    out, before, told = tmp_path / "out", snapshot(folder_of_scans), []
-    cases = find_cases(folder_of_scans)
-    with pytest.raises(PartialFailureError, match=r"1 of 4 cases failed \(b\)") as caught:
-        segment_cases(segmenter(), cases, out, on_case=lambda summary: told.append(summary.case_id))
-    assert str(out / "summary.json") in str(caught.value)
-    assert told == ["a", "b", "c", "d"]
-    assert names(out) == {"a", "c", "d", "summary.json"}
-    for name in ("a", "c", "d"):
-        assert names(out / name) == {"segmentation.nii.gz", "overview.png", "run.json"}
-    lines = json.loads((out / "summary.json").read_bytes())
-    assert [line["case_id"] for line in lines] == ["a", "b", "c", "d"]
-    assert lines[1]["error_kind"] == "UnsupportedFormatError"
-    assert str(folder_of_scans / "b.nii.gz") in lines[1]["error"]
-    assert "error" not in lines[0]
-    assert lines[0]["warnings"]
-    assert snapshot(folder_of_scans) == before
-
-
-def test_a_batch_without_failures_returns_its_summary(
-    tmp_path: Path, folder_of_scans: Path, segmenter: Load
-) -> None:
-    (folder_of_scans / "b.nii.gz").unlink()
-    summaries = segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
-    assert [(summary.case_id, summary.error) for summary in summaries] == [
-        ("a", None), ("c", None), ("d", None),
-    ]  # fmt: skip
-
-
-def test_a_case_of_a_batch_is_the_case_alone(tmp_path: Path, folder_of_scans: Path, segmenter: Load) -> None:
-    (folder_of_scans / "b.nii.gz").unlink()
-    segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
-    (case,) = find_cases(folder_of_scans / "c.nrrd")
-    segment_case(segmenter(), case, tmp_path / "alone")
-    one, other = snapshot(tmp_path / "out" / "c"), snapshot(tmp_path / "alone")
-    assert one["segmentation.nii.gz"] == other["segmentation.nii.gz"]
-
-
-def test_a_batch_refuses_existing_results_before_it_begins(
-    tmp_path: Path, folder_of_scans: Path, segmenter: Load
-) -> None:
-    (tmp_path / "out" / "d").mkdir(parents=True)
-    (tmp_path / "out" / "d" / "run.json").write_text("{}")
-    before = snapshot(tmp_path)
-    with pytest.raises(UsageError, match="--overwrite"):
-        segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
-    assert snapshot(tmp_path) == before
-
-
-@pytest.mark.parametrize(
-    ("trouble", "kind", "said"),
-    [
-        (OSError(errno.EACCES, "Permission denied", "b"), "InputError", "b: Permission denied"),
-        (MemoryError(), "ResourceError", "not enough memory"),
-        (ValueError("no such axis"), "ValueError", "no such axis"),
-        (KeyError(), "KeyError", "KeyError"),
-    ],
-    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
-)
-def test_a_case_that_fails_unforeseen_does_not_stop_the_others(
-    tmp_path: Path,
-    folder_of_scans: Path,
-    segmenter: Load,
-    monkeypatch,
-    caplog,
-    trouble: Exception,
-    kind: str,
-    said: str,
-) -> None:
-    def read(path: Path, _: Any) -> Any:
-        if path.name == "b.nii.gz":
-            raise trouble
-        return Scan(volume=read_volume(path))
-
-    monkeypatch.setattr(case_module, "read_scan", read)
-    with pytest.raises(PartialFailureError, match="1 of 4"):
-        segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
-    lines = json.loads((tmp_path / "out" / "summary.json").read_bytes())
-    assert ["error" in line for line in lines] == [False, True, False, False]
-    assert lines[1]["error_kind"] == kind
-    assert said in lines[1]["error"]
-    assert ("Traceback" in caplog.text) == (kind not in ("InputError", "ResourceError"))
-
-
-def test_running_out_of_memory_while_predicting_does_not_stop_the_others(
-    tmp_path: Path, folder_of_scans: Path, segmenter: Load, monkeypatch, caplog
-) -> None:
-    (folder_of_scans / "b.nii.gz").unlink()
-    predict, calls = Predictor.predict, []
-
-    def short_of_memory(*given: Any, **wanted: Any) -> Any:
-        calls.append(1)
-        if len(calls) == 1:
-            raise MemoryError
-        return predict(*given, **wanted)
-
-    monkeypatch.setattr(Predictor, "predict", short_of_memory)
-    with pytest.raises(PartialFailureError, match="1 of 3"):
-        segment_cases(segmenter(), find_cases(folder_of_scans), tmp_path / "out")
-    lines = json.loads((tmp_path / "out" / "summary.json").read_bytes())
-    assert [line.get("error_kind") for line in lines] == ["MemoryError", None, None]
-    assert lines[0]["error"] == "MemoryError"
-    assert "Traceback" in caplog.text
-
-
-def test_a_data_set_is_segmented_without_its_ground_truth(
-    tmp_path: Path, write_scan, segmenter: Load, monkeypatch
-) -> None:
-    for name in ("Patient_01", "Patient_02"):
-        write_scan(tmp_path / "data" / name / f"{name}.nii.gz")
-        write_scan(tmp_path / "data" / name / "GT.nii.gz")
-    read: list[str] = []
-
-    def noted(path: Path, _: Any) -> Any:
-        read.append(path.name)
-        return Scan(volume=read_volume(path))
-
-    monkeypatch.setattr(case_module, "read_scan", noted)
-    before = snapshot(tmp_path / "data")
-    segment_cases(segmenter(), find_cases(tmp_path / "data"), tmp_path / "out")
-    assert read == ["Patient_01.nii.gz", "Patient_02.nii.gz"]
-    assert names(tmp_path / "out") == {"Patient_01", "Patient_02", "summary.json"}
-    assert snapshot(tmp_path / "data") == before

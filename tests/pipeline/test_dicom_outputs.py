@@ -26,7 +26,8 @@ from thoar.io.structures.rasterise import rtstruct_masks
 from thoar.io.structures.rtstruct_reader import read_rtstruct
 from thoar.io.structures.seg_reader import read_segmentation, segment_masks
 from thoar.io.structures.structure_mask import StructureMask
-from thoar.pipeline.case import segment_case, segment_cases
+from thoar.pipeline.batch import segment_cases
+from thoar.pipeline.case import segment_case
 from thoar.pipeline.inputs import InputCase, find_cases
 from thoar.pipeline.record import RunRecord
 
@@ -307,12 +308,14 @@ def test_results_do_not_replace_a_series_of_their_names(
 def test_a_batch_of_series_in_a_data_set_gives_dicom_for_each(
     tmp_path: Path, write_scan_series, segmenter: Load, smooth
 ) -> None:
-    for name in ("one", "two"):
+    series = ("one", "two", "three", "four")
+    for name in series:
         write_scan_series(tmp_path / "data" / name)
-    entries = [f'[[cases]]\nid = "{name}"\nimage = "{name}"\n' for name in ("one", "two")]
+    entries = [f'[[cases]]\nid = "{name}"\nimage = "{name}"\n' for name in series]
     (tmp_path / "data" / "dataset.toml").write_text("".join(entries))
     cases = find_cases(tmp_path / "data")
     min((tmp_path / "data" / "two").iterdir()).write_bytes(b"\0" * 128 + b"DICM")
-    with pytest.raises(PartialFailureError, match="1 of 2"):
-        segment_cases(segmenter(formats=("rtstruct",)), cases, tmp_path / "out")
-    assert (tmp_path / "out" / "one" / "rtstruct.dcm").is_file()
+    with pytest.raises(PartialFailureError, match="3 done, 1 failed"):
+        segment_cases(segmenter(formats=DICOM), cases, tmp_path / "out")
+    for name in ("one", "three", "four"):
+        assert names(tmp_path / "out" / name) == {"rtstruct.dcm", "segmentation.dcm", "run.json"}

@@ -95,7 +95,7 @@ def _made(
     from thoar.cli.recipe import read_recipe
     from thoar.datasets.fingerprint import fingerprint
     from thoar.datasets.manifest import labelled, read_dataset
-    from thoar.inference.predictor import choose_device
+    from thoar.inference.device import choose_device
     from thoar.training.plan import make_plan
 
     configuration = read_recipe(recipe, overrides)

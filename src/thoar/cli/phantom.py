@@ -56,7 +56,7 @@ def phantom(
     from thoar.cli.phantom_cases import Recipe, fill
     from thoar.cli.phantom_sources import read_site, read_source
     from thoar.datasets.target import check_target
-    from thoar.inference.predictor import choose_device
+    from thoar.inference.device import choose_device
     from thoar.io.atomic import replace_folder
     from thoar.phantoms.synthesis import refuse_unlabelled
 

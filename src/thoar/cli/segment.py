@@ -1,6 +1,9 @@
 """``thoar segment``: a scan, or many, to contours."""
 
 import logging
+from collections.abc import Sequence
+from concurrent.futures import Future
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -19,6 +22,8 @@ from thoar.cli.text import as_json_text, listed
 from thoar.core.errors import PartialFailureError
 
 if TYPE_CHECKING:
+    from thoar.pipeline.inputs import InputCase
+    from thoar.pipeline.reading import ReadCase
     from thoar.pipeline.record import RunRecord
     from thoar.pipeline.request import Request
 
@@ -55,11 +60,26 @@ def segment(
         ),
     ] = "nifti,png",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1 or mps.")] = "auto",
+    precision: Annotated[
+        Literal["auto", "float32", "bfloat16", "float16"],
+        typer.Option(help="Of the network's numbers; auto: bfloat16 where the processor is faster with it."),
+    ] = "auto",
+    max_ram: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="Memory of the process, as in 4GiB; what is free by default."),
+    ] = None,
+    max_vram: Annotated[str | None, typer.Option(metavar="SIZE", help="Memory of the GPU; likewise.")] = None,
     coarse: Annotated[bool, typer.Option("--coarse", help="Also write the coarse masks.")] = False,
     probabilities: Annotated[
         bool, typer.Option("--probabilities", help="Also write each organ's probability.")
     ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace earlier results in OUT.")] = False,
+    resume: Annotated[
+        bool,
+        typer.Option(
+            "--resume", help="Keep finished results in OUT that are the same input's, model's and options'."
+        ),
+    ] = False,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the run record (or the summary) as JSON.")
     ] = False,
@@ -99,64 +119,99 @@ def segment(
     any_modality: AnyModality = False,
 ) -> None:
     """Segment the organs at risk of a chest CT. Not a medical device: check every contour."""
+    from thoar.pipeline.inputs import find_cases, is_single
     from thoar.pipeline.outputs import WriteOptions
-    from thoar.pipeline.request import Request
+    from thoar.pipeline.reading import reading_begun
     from thoar.pipeline.roi_names import read_roi_names
 
-    request = Request(
-        model=model,
-        organs=listed(organs) if organs is not None else None,
-        device=device,
-        reading=read_options(
-            series=series,
-            select=select,
-            rectify=rectify,
-            fill_gaps=fill_gaps,
-            assume_intercept=assume_intercept,
-            any_modality=any_modality,
-        ),
-        writing=WriteOptions(
-            formats=listed(formats),
-            coarse=coarse,
-            probabilities=probabilities,
-            names={} if names is None else read_roi_names(names),
-            append_to=append_to,
-            holes=holes,
-        ),
-        deterministic=deterministic,
-        overwrite=overwrite,
+    reading = read_options(
+        series=series,
+        select=select,
+        rectify=rectify,
+        fill_gaps=fill_gaps,
+        assume_intercept=assume_intercept,
+        any_modality=any_modality,
     )
-    _run(request, source, out, as_json=as_json)
+    writing = WriteOptions(
+        formats=listed(formats),
+        coarse=coarse,
+        probabilities=probabilities,
+        names={} if names is None else read_roi_names(names),
+        append_to=append_to,
+        holes=holes,
+    )
+    cases = find_cases(source)
+    with reading_begun(cases[0], reading) if is_single(source) else nullcontext() as begun:
+        from thoar.pipeline.request import Request  # brings torch, which takes as long as a scan
+
+        request = Request(
+            model=model,
+            organs=listed(organs) if organs is not None else None,
+            device=device,
+            precision=precision,
+            max_ram_bytes=_limit("--max-ram", max_ram),
+            max_vram_bytes=_limit("--max-vram", max_vram),
+            reading=reading,
+            writing=writing,
+            deterministic=deterministic,
+            overwrite=overwrite,
+        )
+        if begun is None:
+            _segment_many(request, cases, out, resume=resume, as_json=as_json)
+        else:
+            _segment_one(request, cases[0], out, begun=begun, resume=resume, as_json=as_json)
 
 
-def _run(request: "Request", source: Path, out: Path, *, as_json: bool) -> None:
-    from thoar.pipeline.case import CaseSummary, check_target, segment_case, segment_cases
-    from thoar.pipeline.inputs import find_cases, is_single
+def _segment_one(
+    request: "Request",
+    case: "InputCase",
+    out: Path,
+    *,
+    begun: "Future[ReadCase]",
+    resume: bool,
+    as_json: bool,
+) -> None:
+    from thoar.pipeline.case import check_target, segment_case
     from thoar.pipeline.request import check_cases, load_segmenter
 
-    cases = find_cases(source)
+    check_cases(request, [case])
+    if not resume:
+        check_target(request, case, out)
+    if begun.done():
+        begun.result()  # what is wrong with the scan is told before the model is loaded
+    record = segment_case(load_segmenter(request), case, out, resume=resume, read=begun.result)
+    typer.echo(as_json_text(record) if as_json else _lines(record, out))
+
+
+def _segment_many(
+    request: "Request", cases: "Sequence[InputCase]", out: Path, *, resume: bool, as_json: bool
+) -> None:
+    from thoar.pipeline.batch import CaseSummary, segment_cases, summed_up
+    from thoar.pipeline.request import check_cases, load_segmenter
+
     check_cases(request, cases)
-    if is_single(source):
-        check_target(request, cases[0], out)
-    segmenter = load_segmenter(request)
-    if is_single(source):
-        record = segment_case(segmenter, cases[0], out)
-        typer.echo(as_json_text(record) if as_json else _lines(record, out))
-        return
     summaries: list[CaseSummary] = []
 
     def on_case(summary: CaseSummary) -> None:
         summaries.append(summary)
-        if summary.error is None:
-            _log.info("%s: done", summary.case_id)
+        told = {"done": f"done in {summary.seconds:.1f} s", "skipped": "was finished before"}
+        if summary.outcome in told:  # an error has been told
+            _log.info("%s: %s (%d of %d)", summary.case_id, told[summary.outcome], len(summaries), len(cases))
 
+    ahead = 1 if request.max_ram_bytes is None else 0  # others beside it take memory
     try:
-        segment_cases(segmenter, cases, out, on_case=on_case)
+        segment_cases(load_segmenter(request), cases, out, resume=resume, ahead=ahead, on_case=on_case)
     except PartialFailureError:
         if as_json:
             typer.echo(as_json_text(summaries))
         raise
-    typer.echo(as_json_text(summaries) if as_json else f"{len(summaries)} cases are in {out}")
+    typer.echo(as_json_text(summaries) if as_json else summed_up(summaries, out))
+
+
+def _limit(option: str, text: str | None) -> int | None:
+    from thoar.cli.dataset_plan import size_in_bytes
+
+    return None if text is None else int(size_in_bytes(option, text))
 
 
 def _lines(record: "RunRecord", out: Path) -> str:

@@ -187,7 +187,7 @@ def _conclude(out: Path, plans: list[Plan], outcome: "Outcome") -> None:
 @contextmanager
 def _world(device: str) -> "Iterator[tuple[World, str]]":
     """Join the other processes where ``torchrun`` started this one; each takes the GPU of its number."""
-    from thoar.inference.predictor import choose_device
+    from thoar.inference.device import choose_device
     from thoar.training.world import ALONE, joined
 
     size = int(os.environ.get("WORLD_SIZE", "1"))

@@ -1,5 +1,6 @@
 """One organ's fine mask from the levels of the one encoder pass, its box growing where it is touched."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,7 +10,7 @@ from jaxtyping import Bool, Float32
 from thoar.core.box import Box
 from thoar.core.configuration import Localisation
 from thoar.inference.localisation import OrganLocalisation, box_of_cells, connected_to, grown_box
-from thoar.network.encoder import Levels
+from thoar.network.encoder import KeptLevels
 from thoar.network.network import CoarseToFineNetwork
 
 
@@ -30,13 +31,14 @@ class Drawing:
 
 def draw_organ(
     network: CoarseToFineNetwork,
-    levels: Levels,
+    levels: KeptLevels,
     *,
     organ: str,
     cells: Bool[np.ndarray, "z y x"],
     localisation: OrganLocalisation,
     settings: Localisation,
     content: Box,
+    fitting: Callable[[Box], CoarseToFineNetwork] | None = None,
 ) -> Drawing | None:
     """Return one organ's drawing, or None where the coarse mask is empty.
 
@@ -53,18 +55,26 @@ def draw_organ(
         localisation: its margins.
         settings: limits of boxes and of their growth.
         content: the part of the prepared grid that is not padding; there are no organs outside.
+        fitting: returns the network in a setting whose memory suffices for a box of prepared voxels; the
+            network as it is where None.
     """
+
+    def decoded(box_cells: Box) -> Drawing:
+        box_zyx = box_cells.scaled_up(network.strides_zyx[-1])
+        fit = network if fitting is None else fitting(box_zyx)
+        return _decoded(fit, levels, organ=organ, box=box_zyx, content=content)
+
     box = box_of_cells(cells, localisation, least_cells_per_axis=settings.min_box_cells)
     if box is None:
         return None
     grid, most_cells = Box.of_shape(cells.shape), settings.regrow_volume * box.voxels
-    drawing = _decoded(network, levels, organ=organ, box_cells=box, content=content)
+    drawing = decoded(box)
     for regrown in range(1, settings.regrow_times + 1):
         contact = drawing.probability >= settings.contact_threshold
         larger = grown_box(box, contact, localisation, grid=grid, most_cells=most_cells)
         if larger == box:
             break
-        redrawn = _decoded(network, levels, organ=organ, box_cells=larger, content=content)
+        redrawn = decoded(larger)
         joined = _joined(redrawn, drawing)
         if joined is None:
             break
@@ -73,9 +83,8 @@ def draw_organ(
 
 
 def _decoded(
-    network: CoarseToFineNetwork, levels: Levels, *, organ: str, box_cells: Box, content: Box
+    network: CoarseToFineNetwork, levels: KeptLevels, *, organ: str, box: Box, content: Box
 ) -> Drawing:
-    box = box_cells.scaled_up(network.strides_zyx[-1])
     drawn: torch.Tensor = network.draw(levels, organ, box)
     probability = np.zeros(box.shape_zyx, dtype=np.float32)
     inside = box.intersection(content)

@@ -4,56 +4,49 @@ One pass of the encoder; from its levels the coarse map, a box per organ, and ea
 box grows as long as the organ touches it. No array at full resolution holds more than one organ.
 """
 
-import dataclasses
+import math
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float32
+from jaxtyping import Float32
 
-from thoar.core.box import Index3
+from thoar.core.box import Box, Index3
 from thoar.core.configuration import Configuration
-from thoar.core.errors import ModelError, UsageError
+from thoar.core.errors import ModelError
 from thoar.core.geometry import Geometry
 from thoar.core.labels import LabelSet, Organ
 from thoar.core.volume import Volume
-from thoar.imaging.components import component_sizes, components_of_at_least
-from thoar.imaging.prepare import Prepared, prepare, restore
+from thoar.imaging.prepare import Prepared, prepare
 from thoar.inference.bundle import Bundle
+from thoar.inference.device import choose_device
 from thoar.inference.drawing import Drawing, draw_organ
 from thoar.inference.ensemble import read_model
-from thoar.inference.flags import box_faces_reached, coarse_fine_dice, has_unusual_volume, scan_faces_reached
+from thoar.inference.finishing import finished
 from thoar.inference.full_memory import full_memory_explained
+from thoar.inference.heap import keep_freed_slabs
 from thoar.inference.localisation import OrganLocalisation, coarse_mask
-from thoar.inference.segmentation import CoarseResult, OrganFlags, OrganSegmentation, Segmentation
+from thoar.inference.memory import Allowance, with_writing
+from thoar.inference.segmentation import CoarseResult, OrganSegmentation, Segmentation
 from thoar.inference.shipped import DEFAULT_MODEL
-from thoar.network.encoder import Levels
+from thoar.inference.slabs.ladder import AS_CHOSEN, ladder
+from thoar.inference.slabs.memory import Need, drawing_need, encoding_need
+from thoar.inference.slabs.network import by_slabs
+from thoar.inference.slabs.precision import PrecisionName, choose_precision
+from thoar.inference.stopwatch import Stopwatch
+from thoar.network.encoder import KeptLevels
 from thoar.network.network import CoarseToFineNetwork
 
 SHORT_SCAN_CELLS = 12
 """Scans of fewer coarse slices get the flag ``short_scan`` (S7)."""
 
-DEVICE_TYPES = ("cpu", "cuda", "mps")
+SLAB_DEVICES = ("cpu", "cuda")
 
-
-def choose_device(name: str) -> torch.device:
-    """Return the device that ``auto``, ``cpu``, ``cuda``, ``cuda:1`` or ``mps`` means here.
-
-    Raises:
-        UsageError: if there is no such device.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        if device.type not in DEVICE_TYPES:
-            raise UsageError(f"--device {name}: is none of auto, {', '.join(DEVICE_TYPES)}")
-        torch.empty(1, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise UsageError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
-    return device
+PASTING_THREADS = 2
+"""Organs are pasted while the next ones are drawn."""
 
 
 class Predictor:
@@ -65,7 +58,12 @@ class Predictor:
         configuration: of preparation, network and localisation.
         label_set: the organs that the network knows, and perhaps more.
         localisation: per organ.
-        device: see :func:`choose_device`.
+        device: see :func:`thoar.inference.device.choose_device`.
+        precision: see :func:`thoar.inference.slabs.precision.choose_precision`; None for the network's own
+            modules instead of :mod:`thoar.inference.slabs`: the reference truth, slower and larger. So it is
+            on other devices than CPUs and CUDA's. Memory is then neither predicted nor kept.
+        max_ram_bytes: of this process; see :class:`thoar.inference.memory.Allowance`.
+        max_vram_bytes: of a GPU; likewise.
     """
 
     def __init__(
@@ -76,17 +74,31 @@ class Predictor:
         label_set: LabelSet,
         localisation: Mapping[str, OrganLocalisation],
         device: str = "auto",
+        precision: PrecisionName | None = "auto",
+        max_ram_bytes: int | None = None,
+        max_vram_bytes: int | None = None,
     ) -> None:
         self.device = choose_device(device)
-        self.network = network.to(self.device).eval()
-        self._dtype = next((p.dtype for p in network.parameters()), torch.float32)
+        slabs = precision if self.device.type in SLAB_DEVICES else None
+        self.precision = None if slabs is None else choose_precision(slabs, self.device)
+        placed = network.to(self.device).eval()
+        self.network = placed if self.precision is None else by_slabs(placed, self.precision)
+        self.max_ram_bytes, self.max_vram_bytes = max_ram_bytes, max_vram_bytes
         self.configuration = configuration
         self.label_set = label_set
         self.localisation = dict(localisation)
 
     @classmethod
-    def from_bundle(cls, bundle: Bundle, *, device: str = "auto") -> "Predictor":
-        """Return the predictor of a bundle.
+    def from_bundle(
+        cls,
+        bundle: Bundle,
+        *,
+        device: str = "auto",
+        precision: PrecisionName | None = "auto",
+        max_ram_bytes: int | None = None,
+        max_vram_bytes: int | None = None,
+    ) -> "Predictor":
+        """Return the predictor of a bundle; arguments as of the class.
 
         Raises:
             ModelError: if its fine decoders are not trained.
@@ -102,6 +114,9 @@ class Predictor:
             label_set=bundle.manifest.label_set,
             localisation=bundle.manifest.localisation,
             device=device,
+            precision=precision,
+            max_ram_bytes=max_ram_bytes,
+            max_vram_bytes=max_vram_bytes,
         )
 
     def predict(self, volume: Volume, *, organs: Sequence[str] | None = None) -> Segmentation:
@@ -114,7 +129,7 @@ class Predictor:
         Raises:
             InputError: if the volume is no usable chest CT.
             LabelError: if the model does not know an organ, or was loaded without it.
-            ResourceError: if memory does not suffice.
+            ResourceError: if memory does not suffice, or is predicted not to.
         """
         began = time.perf_counter()
         with full_memory_explained(lambda: _too_large(volume.geometry)):
@@ -123,6 +138,7 @@ class Predictor:
                 preparation=self.configuration.preparation,
                 body=self.configuration.body,
                 multiple_zyx=self._stride_zyx,
+                threads=torch.get_num_threads(),
             )
         return self.predict_prepared(prepared, organs=organs, prepare_s=time.perf_counter() - began)
 
@@ -131,11 +147,28 @@ class Predictor:
     ) -> Segmentation:
         """Segment a scan that is prepared already; otherwise as :meth:`predict`."""
         wanted = self.drawn if organs is None else self.drawn.subset(tuple(organs))
+        watch = Stopwatch({"prepare": prepare_s})
         with torch.inference_mode(), full_memory_explained(lambda: _too_large(prepared.geometry)):
-            began = time.perf_counter()
-            levels, coarse = self._encode(prepared, wanted)
-            encode_s = time.perf_counter() - began
-            results = tuple(self._segment(organ, levels, coarse, prepared) for organ in wanted.organs)
+            allowance = self._allowance()
+            with watch("encode"):
+                levels = self._encode(prepared, allowance)
+            with watch("locate"):
+                coarse = self._located(levels, prepared, wanted)
+            with ThreadPoolExecutor(PASTING_THREADS) as threads:
+                with watch("draw"):
+                    pending = [
+                        threads.submit(
+                            self._finish,
+                            organ,
+                            self._draw(organ, levels, coarse, prepared, allowance),
+                            coarse,
+                            prepared,
+                        )
+                        for organ in wanted.organs
+                    ]
+                del levels
+                with watch("paste"):
+                    results = tuple(result.result() for result in pending)
         return Segmentation(
             geometry=prepared.source_geometry,
             label_set=wanted,
@@ -143,13 +176,18 @@ class Predictor:
             coarse=coarse,
             preparation=prepared.report,
             short_scan=coarse.geometry.shape_zyx[0] < SHORT_SCAN_CELLS,
-            seconds={"prepare": prepare_s, "encode": encode_s, **{r.organ.name: r.seconds for r in results}},
+            seconds=watch.seconds,
+            memory=allowance.use,
         )
 
     def locate(self, prepared: Prepared) -> CoarseResult:
         """Return the coarse result of every organ that has a coarse channel, and nothing else."""
         with torch.inference_mode(), full_memory_explained(lambda: _too_large(prepared.geometry)):
-            return self._encode(prepared, self.label_set.subset(self.network.located))[1]
+            return self._located(
+                self._encode(prepared, self._allowance()),
+                prepared,
+                self.label_set.subset(self.network.located),
+            )
 
     @property
     def drawn(self) -> LabelSet:
@@ -160,11 +198,28 @@ class Predictor:
     def _stride_zyx(self) -> Index3:
         return self.configuration.network.total_stride_zyx
 
-    def _encode(self, prepared: Prepared, wanted: LabelSet) -> tuple[Levels, CoarseResult]:
-        image = torch.from_numpy(prepared.voxels)[None, None].to(self.device, self._dtype)
-        levels = self.network.encode(image)
+    def _allowance(self) -> Allowance:
+        settings = {AS_CHOSEN: self.network}
+        return Allowance(
+            settings if self.precision is None else ladder(self.network, self.precision),
+            device=self.device,
+            max_ram_bytes=self.max_ram_bytes,
+            max_vram_bytes=self.max_vram_bytes,
+        )
+
+    def _encode(self, prepared: Prepared, allowance: Allowance) -> KeptLevels:
+        def need(network: CoarseToFineNetwork) -> Need:
+            shape_zyx, voxels = prepared.geometry.shape_zyx, math.prod(prepared.source_geometry.shape_zyx)
+            if self.device.type != "cpu":
+                return encoding_need(network, shape_zyx, image_bytes=prepared.voxels.nbytes)
+            return with_writing(encoding_need(network, shape_zyx), voxels)
+
+        network = allowance.network_for(need, what=lambda: _described(prepared))
+        return network.encode(torch.from_numpy(prepared.voxels)[None, None].to(self.device))
+
+    def _located(self, levels: KeptLevels, prepared: Prepared, wanted: LabelSet) -> CoarseResult:
         maps = self.network.locate(levels).probability[0].float().cpu().numpy()
-        return levels, self._coarse_result(maps, prepared, wanted)
+        return self._coarse_result(maps, prepared, wanted)
 
     def _coarse_result(
         self, maps: Float32[np.ndarray, "channel z y x"], prepared: Prepared, wanted: LabelSet
@@ -183,11 +238,25 @@ class Predictor:
             mask=mask,
         )
 
-    def _segment(
-        self, organ: Organ, levels: Levels, coarse: CoarseResult, prepared: Prepared
-    ) -> OrganSegmentation:
-        began = time.perf_counter()
-        drawing = draw_organ(
+    def _draw(
+        self,
+        organ: Organ,
+        levels: KeptLevels,
+        coarse: CoarseResult,
+        prepared: Prepared,
+        allowance: Allowance,
+    ) -> Drawing | None:
+        finer = prepared.geometry.voxel_volume_ml / prepared.source_geometry.voxel_volume_ml
+
+        def fitting(box: Box) -> CoarseToFineNetwork:
+            return allowance.network_for(
+                lambda network: drawing_need(
+                    network.fine[organ.name], box.shape_zyx, network.strides_zyx, finer=finer
+                ),
+                what=lambda: f"{_described(prepared)}, {organ.name} in a box of {box.shape_zyx}",
+            )
+
+        return draw_organ(
             self.network,
             levels,
             organ=organ.name,
@@ -195,47 +264,20 @@ class Predictor:
             localisation=self.localisation[organ.name],
             settings=self.configuration.localisation,
             content=prepared.content_box,
+            fitting=fitting,
         )
-        if drawing is None:
-            return _not_found(organ, prepared, time.perf_counter() - began)
-        return self._finished(organ, drawing, coarse.mask[organ.name], prepared=prepared, began=began)
 
-    def _finished(
-        self,
-        organ: Organ,
-        drawing: Drawing,
-        cells: Bool[np.ndarray, "z y x"],
-        *,
-        prepared: Prepared,
-        began: float,
+    def _finish(
+        self, organ: Organ, drawing: Drawing | None, coarse: CoarseResult, prepared: Prepared
     ) -> OrganSegmentation:
-        settings = self.configuration.localisation
-        cleaned, kept, removed = _without_small_parts(drawing.probability, settings.keep_fraction)
-        fine = cleaned >= 0.5  # noqa: PLR2004 (what a mask is)
-        box, probability = restore(cleaned, drawing.box_zyx, prepared)
-        result = OrganSegmentation(
-            organ=organ,
-            box_zyx=box,
-            probability=probability.astype(np.float16),
-            voxel_volume_ml=prepared.source_geometry.voxel_volume_ml,
-            flags=OrganFlags(),
-            seconds=0.0,
+        return finished(
+            organ,
+            drawing,
+            coarse.mask[organ.name],
+            prepared=prepared,
+            settings=self.configuration.localisation,
+            stride_zyx=self._stride_zyx,
         )
-        agreement = coarse_fine_dice(fine, box_zyx=drawing.box_zyx, cells=cells, stride_zyx=self._stride_zyx)
-        if result.mask is None or not result.mask.any() or agreement < settings.reject_dice:
-            return _not_found(organ, prepared, time.perf_counter() - began, agreement=agreement)
-        cut = scan_faces_reached(result.mask, box, prepared.source_geometry)
-        flags = OrganFlags(
-            cut_by_scan=cut,
-            regrown=drawing.regrown,
-            touches_box=box_faces_reached(fine, drawing.box_zyx, prepared.content_box, cut_by_scan=cut),
-            several_components=kept if kept > 1 else 0,
-            removed_components=removed,
-            coarse_fine_disagree=agreement < settings.disagree_dice,
-            coarse_fine_dice=round(agreement, 4),
-            unusual_volume=has_unusual_volume(organ, result.volume_ml, cut_by_scan=bool(cut)),
-        )
-        return dataclasses.replace(result, flags=flags, seconds=time.perf_counter() - began)
 
 
 def segment(
@@ -244,41 +286,21 @@ def segment(
     model: str | Path = DEFAULT_MODEL,
     organs: Sequence[str] | None = None,
     device: str = "auto",
+    precision: PrecisionName = "auto",
+    max_ram_bytes: int | None = None,
+    max_vram_bytes: int | None = None,
 ) -> Segmentation:
     """Segment a CT in memory; see :func:`read_model` for the model and :meth:`Predictor.predict`."""
+    keep_freed_slabs()
     bundle = read_model(model, organs=organs, accelerated=choose_device(device).type != "cpu")
-    return Predictor.from_bundle(bundle, device=device).predict(volume)
-
-
-def _without_small_parts(
-    probability: Float32[np.ndarray, "z y x"], keep_fraction: float
-) -> tuple[Float32[np.ndarray, "z y x"], int, int]:
-    """Return the probability with small parts of its mask set to 0, and how many parts stayed and went."""
-    mask = probability >= 0.5  # noqa: PLR2004
-    sizes = component_sizes(mask)
-    if len(sizes) < 2:  # noqa: PLR2004 (nothing to remove)
-        return probability, len(sizes), 0
-    least = int(np.ceil(keep_fraction * sizes[0]))
-    kept = components_of_at_least(mask, least)
-    stayed = int(np.count_nonzero(sizes >= least))
-    return np.where(mask & ~kept, np.float32(0), probability), stayed, len(sizes) - stayed
-
-
-def _not_found(
-    organ: Organ, prepared: Prepared, seconds: float, *, agreement: float | None = None
-) -> OrganSegmentation:
-    """Return the result without a contour; the agreement, where a fine mask was drawn but not kept."""
-    drawn = (
-        {} if agreement is None else {"coarse_fine_disagree": True, "coarse_fine_dice": round(agreement, 4)}
+    predictor = Predictor.from_bundle(
+        bundle,
+        device=device,
+        precision=precision,
+        max_ram_bytes=max_ram_bytes,
+        max_vram_bytes=max_vram_bytes,
     )
-    return OrganSegmentation(
-        organ=organ,
-        box_zyx=None,
-        probability=None,
-        voxel_volume_ml=prepared.source_geometry.voxel_volume_ml,
-        flags=OrganFlags(not_found=True, **drawn),
-        seconds=seconds,
-    )
+    return predictor.predict(volume)
 
 
 def _coarse_geometry(fine: Geometry, stride_zyx: Index3, shape_zyx: Index3) -> Geometry:
@@ -288,6 +310,16 @@ def _coarse_geometry(fine: Geometry, stride_zyx: Index3, shape_zyx: Index3) -> G
     z, y, x = ((s - 1) / 2 for s in stride_zyx)
     matrix[:3, 3] = fine.position_xyz_mm((z, y, x))
     return Geometry(shape_zyx=shape_zyx, lps_from_index=matrix)
+
+
+def _described(prepared: Prepared) -> str:
+    """Return a scan and its prepared grid in words."""
+    report = prepared.report
+    z, y, x = (round(s, 3) for s in report.source_spacing_zyx_mm)
+    return (
+        f"a scan of {report.source_shape_zyx} voxels (z, y, x) at {z}, {y}, {x} mm, prepared as "
+        f"{report.prepared_shape_zyx}"
+    )
 
 
 def _too_large(geometry: Geometry) -> str:

@@ -47,6 +47,23 @@ class OrganFlags(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     unusual_volume: bool = False
 
 
+class MemoryUse(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a scan was predicted to take, for the run record.
+
+    Attributes:
+        predicted_bytes: the most that the process (on a GPU: its tensors) would hold at once.
+        limit_bytes: what it might; None where nobody set a limit and the system does not tell what is free.
+        setting: of :func:`thoar.inference.slabs.ladder.ladder`, the slowest that was taken.
+    """
+
+    predicted_bytes: int
+    limit_bytes: int | None
+    setting: str
+
+
+HALF_BITS = np.float16(0.5).view(np.uint16)
+
+
 @dataclass(frozen=True, kw_only=True, eq=False)
 class OrganSegmentation:
     """One organ's result.
@@ -57,7 +74,6 @@ class OrganSegmentation:
         probability: inside the box; None where nothing was found.
         voxel_volume_ml: of the scan's grid.
         flags: see :class:`OrganFlags`.
-        seconds: time spent on this organ alone.
     """
 
     organ: Organ
@@ -65,12 +81,11 @@ class OrganSegmentation:
     probability: Float16[np.ndarray, "z y x"] | None
     voxel_volume_ml: float
     flags: OrganFlags
-    seconds: float
 
     @cached_property
     def mask(self) -> Bool[np.ndarray, "z y x"] | None:
         """The organ's own mask inside its box: probability at least 0.5."""
-        return None if self.probability is None else self.probability >= np.float16(0.5)
+        return None if self.probability is None else _bits(self.probability) >= HALF_BITS
 
     @property
     def volume_ml(self) -> float:
@@ -104,7 +119,9 @@ class Segmentation:
         coarse: the coarse masks.
         preparation: what was done to the scan first.
         short_scan: the scan holds so few coarse slices that far context is missing.
-        seconds: time per stage.
+        seconds: per stage: ``prepare``, ``encode``, ``locate``, ``draw``, and ``paste``, so far as
+            organs were not pasted while the next ones were drawn.
+        memory: what the scan was predicted to take; None where nobody predicted it.
     """
 
     geometry: Geometry
@@ -114,6 +131,7 @@ class Segmentation:
     preparation: PreparationReport
     short_scan: bool
     seconds: Mapping[str, float]
+    memory: MemoryUse | None = None
 
     def organ(self, name: str) -> OrganSegmentation:
         """Return one organ's result.
@@ -174,7 +192,7 @@ class Segmentation:
         if common is None:
             return
         mine, theirs = _part(result, result.probability, common), _part(earlier, earlier.probability, common)
-        _part(result, taken, common)[theirs >= mine] = False
+        _part(result, taken, common)[_bits(theirs) >= _bits(mine)] = False
 
     @property
     def seems_mirrored(self) -> bool:
@@ -219,3 +237,8 @@ def _part(result: OrganSegmentation, values: np.ndarray | None, box_zyx: Box) ->
     if result.box_zyx is None or values is None:
         raise ValueError(f"{result.organ.name} was not found")
     return values[box_zyx.shifted([-s for s in result.box_zyx.start_zyx]).slices]
+
+
+def _bits(probability: np.ndarray) -> np.ndarray:
+    """Return float16 numbers that are not negative as integers of the same order, compared much faster."""
+    return probability.view(np.uint16)

@@ -1,9 +1,10 @@
 """The encoder that the coarse and the fine network share (S4 to S7)."""
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Protocol, cast, runtime_checkable
 
 from jaxtyping import Float
-from torch import Tensor, is_grad_enabled, nn
+from torch import Size, Tensor, is_grad_enabled, nn
 from torch.utils.checkpoint import checkpoint  # pyright: ignore[reportUnknownVariableType]
 
 from thoar.core.configuration import Network
@@ -11,6 +12,24 @@ from thoar.network.blocks import ConvolutionUnit, ResidualBlock
 
 Levels = list[Float[Tensor, "batch _channel _z _y _x"]]
 """Features of the stem and of each residual block, finest first."""
+
+
+@runtime_checkable
+class Level(Protocol):
+    """Features of one level: a tensor, or what gives those of a box when they are asked for."""
+
+    @property
+    def shape(self) -> Size:
+        """(batch, channel, z, y, x)."""
+        ...
+
+    def __getitem__(self, part: tuple[slice, ...], /) -> Tensor:
+        """Return the features inside a box, given by a slice for each of the five axes."""
+        ...
+
+
+KeptLevels = Sequence[Level]
+"""Levels of which nothing but boxes is wanted."""
 
 
 class Encoder(nn.Module):

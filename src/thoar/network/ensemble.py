@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from thoar.network.coarse import CoarseMaps
-from thoar.network.encoder import Levels
+from thoar.network.encoder import KeptLevels, Level, Levels
 from thoar.network.network import CoarseToFineNetwork
 
 
@@ -45,8 +45,8 @@ class _Encoders(nn.Module):
         self.members = nn.ModuleList(members)
         self.levels_each = levels_each
 
-    def forward(self, image: Float[Tensor, "batch 1 z y x"]) -> Levels:
-        each: list[Levels] = [member(image) for member in self.members]
+    def forward(self, image: Float[Tensor, "batch 1 z y x"]) -> list[Level]:
+        each: list[KeptLevels] = [member(image) for member in self.members]
         starts = range(0, len(each[0]), self.levels_each)
         return [level for i in starts for levels in each for level in levels[i : i + self.levels_each]]
 
@@ -58,7 +58,7 @@ class _MeanMaps(nn.Module):
         super().__init__()
         self.members = nn.ModuleList(members)
 
-    def forward(self, levels: Levels) -> CoarseMaps:
+    def forward(self, levels: KeptLevels) -> CoarseMaps:
         parts = zip(self.members, _shared_out(levels, len(self.members)), strict=True)
         maps: list[CoarseMaps] = [member(part) for member, part in parts]
         return CoarseMaps(
@@ -82,6 +82,6 @@ class _MeanDecoder(nn.Module):
         return total / len(self.members)
 
 
-def _shared_out(levels: Levels, members: int) -> list[Levels]:
+def _shared_out(levels: KeptLevels, members: int) -> list[KeptLevels]:
     each = len(levels) // members
     return [levels[i : i + each] for i in range(0, len(levels), each)]

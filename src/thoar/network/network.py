@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from thoar.core.box import Box, Index3
 from thoar.core.configuration import Network
 from thoar.network.coarse import CoarseDecoder, CoarseMaps, joined
-from thoar.network.encoder import Encoder, Levels
+from thoar.network.encoder import Encoder, KeptLevels
 from thoar.network.fine import FineDecoder
 from thoar.network.roi import crop_levels
 
@@ -26,7 +26,7 @@ class SeparateEncoders(nn.Module):
         self.coarse = coarse
         self.fine = fine
 
-    def forward(self, image: Float[Tensor, "batch 1 z y x"]) -> Levels:
+    def forward(self, image: Float[Tensor, "batch 1 z y x"]) -> KeptLevels:
         """Return the coarse encoder's levels, then the fine one's."""
         return [*self.coarse(image), *self.fine(image)]
 
@@ -76,16 +76,16 @@ class CoarseToFineNetwork(nn.Module):
         """The organs that have a fine decoder here."""
         return tuple(self.fine)
 
-    def encode(self, image: Float[Tensor, "batch 1 z y x"]) -> Levels:
+    def encode(self, image: Float[Tensor, "batch 1 z y x"]) -> KeptLevels:
         """Return every level's features; the image's axes are multiples of the total stride."""
         return self.encoder(image)
 
-    def locate(self, levels: Levels) -> CoarseMaps:
+    def locate(self, levels: KeptLevels) -> CoarseMaps:
         """Return the coarse maps of all organs in ``located``."""
-        seen = levels[: len(self.strides_zyx)]
+        seen = list(levels[: len(self.strides_zyx)])
         return joined([decoder(seen) for decoder in (self.coarse, *self.own_coarse.values())])
 
-    def draw(self, levels: Levels, organ: str, box_zyx: Box) -> Float[Tensor, "batch 1 z y x"]:
+    def draw(self, levels: KeptLevels, organ: str, box_zyx: Box) -> Float[Tensor, "batch 1 z y x"]:
         """Return one organ's probability inside a box of input voxels on multiples of the total stride."""
         return self.fine[organ](crop_levels(levels[-len(self.strides_zyx) :], box_zyx, self.strides_zyx))
 
@@ -121,7 +121,7 @@ def _encoder(configuration: Network) -> nn.Module:
 
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv3d):
+    if isinstance(module, nn.Conv3d) and not module.weight.is_meta:  # there, it would import a compiler
         nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
         if module.bias is not None:
             nn.init.zeros_(module.bias)

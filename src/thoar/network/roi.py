@@ -3,11 +3,11 @@
 from collections.abc import Sequence
 
 from thoar.core.box import Box, Index3
-from thoar.network.encoder import Levels
+from thoar.network.encoder import KeptLevels, Levels
 
 
-def crop_levels(levels: Levels, box_zyx: Box, strides_zyx: Sequence[Index3]) -> Levels:
-    """Return views of the box in every level.
+def crop_levels(levels: KeptLevels, box_zyx: Box, strides_zyx: Sequence[Index3]) -> Levels:
+    """Return the box of every level: views, where the levels are tensors.
 
     Args:
         levels: the encoder's features, finest first.
@@ -22,5 +22,5 @@ def crop_levels(levels: Levels, box_zyx: Box, strides_zyx: Sequence[Index3]) -> 
         box = box_zyx.scaled_down(stride_zyx)
         if not Box.of_shape(level.shape[2:]).contains(box):
             raise ValueError(f"{box} reaches outside a level of shape {tuple(level.shape[2:])}")
-        crops.append(level[(..., *box.slices)])
+        crops.append(level[(slice(None), slice(None), *box.slices)])
     return crops

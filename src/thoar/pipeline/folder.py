@@ -1,17 +1,20 @@
 """The folder of one case's results: what may go where, all of it or nothing."""
 
-import tempfile
+import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import msgspec
 
 from thoar.core.errors import InputError, ThoarError, UsageError, foreseen
 from thoar.io.atomic import atomic_bytes
+from thoar.io.digest import sha256_of
 from thoar.pipeline.outputs import is_result
+from thoar.pipeline.workplace import clear_abandoned, clear_files, is_abandoned, workplace, workplaces
 
 RUN_RECORD = "run.json"
+_NEW = "new"
 
 
 def check_output(out: Path, *, overwrite: bool) -> None:
@@ -26,8 +29,8 @@ def check_output(out: Path, *, overwrite: bool) -> None:
     held = sorted(file.name for file in out.iterdir() if _is_ours(file)) if out.is_dir() else []
     if held and not overwrite:
         raise UsageError(
-            f"{out}: holds results already ({', '.join(held[:5])}); choose another folder, or replace them "
-            "with --overwrite"
+            f"{out}: holds results already ({', '.join(held[:5])}); choose another folder, keep finished "
+            "ones with --resume, or replace them with --overwrite"
         )
 
 
@@ -51,16 +54,39 @@ def refuse_inside_input(out: Path, read_from: Path) -> None:
 def new_folder_in(out: Path) -> Iterator[Path]:
     """Give a folder beside the results, and take it away again; errors name the results' folder instead.
 
+    What killed runs left there goes, too.
+
     Raises:
         InputError: if the folder cannot be written.
         ResourceError: if the disk is full.
     """
-    with (
-        written_in(out, out),
-        tempfile.TemporaryDirectory(dir=out, prefix=".thoar-") as name,
-        _naming(out, Path(name)),
-    ):
-        yield Path(name)
+    with written_in(out, out), workplace(out) as place, _naming(out, place / _NEW):
+        clear_abandoned(out)
+        (place / _NEW).mkdir()
+        yield place / _NEW
+
+
+@contextmanager
+def only_run_in(out: Path) -> Iterator[None]:
+    """Keep other runs out of a folder for the results of many cases; what killed runs left there goes.
+
+    Raises:
+        UsageError: if another run works there.
+        InputError: if the folder cannot be written.
+        ResourceError: if the disk is full.
+    """
+    with ExitStack() as entered:
+        with written_in(out, out):
+            place = entered.enter_context(workplace(out))
+            clear_abandoned(out)
+            others = [other for other in workplaces(out) if other != place]
+            if others:
+                raise UsageError(
+                    f"{out}: another run is at work there; wait for it, or choose another folder (if there "
+                    f"is none, remove {others[0].name} from it)"
+                )
+            clear_files(out)
+        yield
 
 
 @contextmanager
@@ -98,6 +124,33 @@ def publish(folder: Path, out: Path) -> None:
         file.replace(out / file.name)
 
 
+def recover(out: Path) -> None:
+    """Bring to an end what killed runs began: finished results get into place, what is unfinished goes."""
+    for place in workplaces(out):
+        if is_abandoned(place):
+            if _is_finished(place / _NEW, out):
+                publish(place / _NEW, out)
+            shutil.rmtree(place, ignore_errors=True)
+
+
+def _is_finished(folder: Path, out: Path) -> bool:
+    """Say whether all that a run record lists lies beside it or in place, and nothing else is in the way."""
+    record = folder / RUN_RECORD
+    return (
+        record.is_file()
+        and not (out / RUN_RECORD).exists()
+        and all(
+            is_unchanged((out if (out / name).exists() else folder) / name, digest)
+            for name, digest in _listed(record).items()
+        )
+    )
+
+
+def is_unchanged(file: Path, digest: str) -> bool:
+    """Say whether a file is there and has that SHA-256."""
+    return file.is_file() and sha256_of(file) == digest
+
+
 def write_json(path: Path, content: object) -> None:
     """Write a record as JSON for people to read, too."""
     text = msgspec.json.format(msgspec.json.encode(content), indent=2)
@@ -113,10 +166,10 @@ class _Outputs(msgspec.Struct, frozen=True):
     outputs: dict[str, str]
 
 
-def _listed(record: Path) -> list[str]:
-    """Return the names of the results that an older run record lists; none where it cannot be read."""
+def _listed(record: Path) -> dict[str, str]:
+    """Return the results that a run record lists, with their SHA-256; none where it cannot be read."""
     try:
         outputs = msgspec.json.decode(record.read_bytes(), type=_Outputs).outputs
     except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return []
-    return [name for name in outputs if is_result(name)]
+        return {}
+    return {name: digest for name, digest in outputs.items() if is_result(name)}

@@ -17,10 +17,12 @@ class InputCase:
     Attributes:
         id: names its results.
         path: a volume file, or a DICOM folder, zip or file.
+        root: the folder given as INPUT, where it holds many cases; summaries name files from there.
     """
 
     id: str
     path: Path
+    root: Path | None = None
 
 
 def find_cases(path: Path) -> tuple[InputCase, ...]:
@@ -47,7 +49,7 @@ def find_cases(path: Path) -> tuple[InputCase, ...]:
         raise InputError(
             f"{path}: holds neither DICOM, nor a data set, nor a volume ({', '.join(VOLUME_SUFFIXES)})"
         )
-    cases = tuple(InputCase(id=volume_stem(file), path=file) for file in volumes)
+    cases = tuple(InputCase(id=volume_stem(file), path=file, root=path) for file in volumes)
     _refuse_same_ids(path, cases)
     return cases
 
@@ -58,7 +60,7 @@ def is_single(path: Path) -> bool:
 
 
 def _cases_of_dataset(path: Path) -> tuple[InputCase, ...]:
-    return tuple(InputCase(id=case.id, path=case.image) for case in read_dataset(path).cases)
+    return tuple(InputCase(id=case.id, path=case.image, root=path) for case in read_dataset(path).cases)
 
 
 def _stem(file: Path) -> str:

@@ -2,26 +2,25 @@
 
 import platform
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import msgspec
-import torch
 
 from thoar.core.box import Box, Index3
 from thoar.core.configuration import Configuration
 from thoar.core.geometry import Vector3
 from thoar.core.versions import version_of
-from thoar.datasets.scans import Scan
 from thoar.imaging.prepare import PreparationReport
 from thoar.inference.bundle import Bundle
 from thoar.inference.ensemble import manifests_of
 from thoar.inference.manifest import Source
-from thoar.inference.segmentation import OrganFlags, OrganSegmentation, Segmentation
-from thoar.io.digest import digest_of, sha256_of_all
+from thoar.inference.segmentation import MemoryUse, OrganFlags, OrganSegmentation, Segmentation
+from thoar.io.digest import sha256_of_all
 from thoar.pipeline.dicom_outputs import StructuresRecord
+from thoar.pipeline.reading import ReadCase
 
-SCHEMA = "thoar.run/2"
+SCHEMA = "thoar.run/3"
 MUCH_OVERLAP = 0.05
 """Two organs that share more of the smaller one than this are warned of."""
 LIBRARIES = ("numpy", "scipy", "torch", "nibabel", "SimpleITK", "pydicom", "highdicom")
@@ -96,16 +95,19 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
         case_id: the case's.
         versions: of thoar, Python, the platform and the libraries used.
         device: where the network ran.
+        precision: in which numbers.
         threads: of torch.
         input: what was read.
         model: what was used.
         organs_requested: names.
+        request_sha256: of all that was asked for and has an effect on the results.
         organs: per organ, its result.
         overlaps_ml: volume that two organs' own masks share; the label map gives it to the more probable.
         short_scan: the scan has fewer than twelve coarse slices.
         seems_mirrored: the heart lies to the right of the trachea.
         preparation: what was done to the scan first.
         seconds: per stage.
+        memory: what the scan was predicted to take; None where nobody predicted it.
         structures: what each RTSTRUCT and DICOM-SEG holds, by its file's name.
         outputs: SHA-256 per file written beside this record.
         warnings: for a person to read.
@@ -115,26 +117,42 @@ class RunRecord(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     case_id: str
     versions: dict[str, str]
     device: str
+    precision: str
     threads: int
     input: InputRecord
     model: ModelRecord
     organs_requested: tuple[str, ...]
+    request_sha256: str
     organs: dict[str, OrganRecord]
     overlaps_ml: dict[str, float]
     short_scan: bool
     seems_mirrored: bool
     preparation: PreparationReport
     seconds: dict[str, float]
+    memory: MemoryUse | None
     structures: dict[str, StructuresRecord]
     outputs: dict[str, str]
     warnings: tuple[str, ...]
 
 
-def input_record(path: Path, scan: Scan) -> InputRecord:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Provenance:
+    """What the records of all cases of one run have in common; see :class:`RunRecord`."""
+
+    versions: dict[str, str]
+    device: str
+    precision: str
+    threads: int
+    model: ModelRecord
+    request_sha256: str
+
+
+def input_record(read: ReadCase) -> InputRecord:
     """Return the record of what was read."""
+    path, scan = read.case.path, read.scan
     return InputRecord(
         name=path.name or path.resolve().name,
-        sha256=digest_of(path),
+        sha256=read.sha256,
         shape_zyx=scan.volume.geometry.shape_zyx,
         spacing_zyx_mm=scan.volume.geometry.spacing_zyx_mm,
         slices=None if scan.series is None else len(scan.series.references),
@@ -156,36 +174,53 @@ def model_record(bundle: Bundle) -> ModelRecord:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Findings:
+    """What a look at all organs together finds.
+
+    Attributes:
+        overlaps_ml: see :meth:`Segmentation.overlaps_ml`.
+        seems_mirrored: see :attr:`Segmentation.seems_mirrored`.
+        warnings: this and every organ's flags, as sentences.
+    """
+
+    overlaps_ml: dict[tuple[str, str], float]
+    seems_mirrored: bool
+    warnings: tuple[str, ...]
+
+
 def run_record(
-    case_id: str,
+    read: ReadCase,
     segmentation: Segmentation,
     *,
-    input_read: InputRecord,
-    model: ModelRecord,
-    device: torch.device,
+    provenance: Provenance,
+    findings: Findings,
     seconds: Mapping[str, float],
     structures: Mapping[str, StructuresRecord],
     outputs: Mapping[str, str],
-    warnings: Sequence[str],
+    said: Sequence[str],
 ) -> RunRecord:
-    """Return the whole record of one case."""
+    """Return the whole record of one case; what was said about its files comes before its findings."""
     return RunRecord(
-        case_id=case_id,
-        versions=versions(),
-        device=str(device),
-        threads=torch.get_num_threads(),
-        input=input_read,
-        model=model,
+        case_id=read.case.id,
+        versions=provenance.versions,
+        device=provenance.device,
+        precision=provenance.precision,
+        threads=provenance.threads,
+        input=input_record(read),
+        model=provenance.model,
         organs_requested=segmentation.label_set.names,
+        request_sha256=provenance.request_sha256,
         organs={result.organ.name: _organ_record(result) for result in segmentation.organs},
-        overlaps_ml={"+".join(names): shared_ml for names, shared_ml in segmentation.overlaps_ml().items()},
+        overlaps_ml={"+".join(names): shared_ml for names, shared_ml in findings.overlaps_ml.items()},
         short_scan=segmentation.short_scan,
-        seems_mirrored=segmentation.seems_mirrored,
+        seems_mirrored=findings.seems_mirrored,
         preparation=segmentation.preparation,
         seconds={stage: round(value, 3) for stage, value in seconds.items()},
+        memory=segmentation.memory,
         structures=dict(structures),
         outputs=dict(outputs),
-        warnings=tuple(warnings),
+        warnings=tuple(dict.fromkeys((*said, *findings.warnings))),
     )
 
 
@@ -199,21 +234,23 @@ def versions() -> dict[str, str]:
     }
 
 
-def warnings_of(segmentation: Segmentation) -> list[str]:
-    """Return the flags as sentences."""
+def findings_of(segmentation: Segmentation) -> Findings:
+    """Return what there is to say of a segmentation."""
+    overlaps_ml, seems_mirrored = segmentation.overlaps_ml(), segmentation.seems_mirrored
     lines = ["the scan is short: context far above and below is missing"] if segmentation.short_scan else []
-    if segmentation.seems_mirrored:
+    if seems_mirrored:
         lines.append("the heart lies to the right of the trachea: the scan's header may be mirrored")
     for result in segmentation.organs:
         lines += [f"{result.organ.name}: {text}" for text in _sentences(result)]
-    return [*lines, *_much_overlap(segmentation)]
+    lines += _much_overlap(segmentation, overlaps_ml)
+    return Findings(overlaps_ml=overlaps_ml, seems_mirrored=seems_mirrored, warnings=tuple(lines))
 
 
-def _much_overlap(segmentation: Segmentation) -> list[str]:
+def _much_overlap(segmentation: Segmentation, overlaps_ml: Mapping[tuple[str, str], float]) -> list[str]:
     volume_ml = {result.organ.name: result.volume_ml for result in segmentation.organs}
     return [
         f"{one} and {other} share {shared_ml:.1f} mL, of {volume_ml[one]:.1f} and {volume_ml[other]:.1f} mL"
-        for (one, other), shared_ml in segmentation.overlaps_ml().items()
+        for (one, other), shared_ml in overlaps_ml.items()
         if shared_ml > MUCH_OVERLAP * min(volume_ml[one], volume_ml[other])
     ]
 

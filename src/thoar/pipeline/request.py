@@ -9,9 +9,12 @@ from thoar.core.errors import UsageError
 from thoar.core.versions import version_of
 from thoar.datasets.scans import is_series
 from thoar.inference.bundle import Bundle
+from thoar.inference.device import choose_device
 from thoar.inference.ensemble import read_model
-from thoar.inference.predictor import Predictor, choose_device
+from thoar.inference.heap import keep_freed_slabs
+from thoar.inference.predictor import Predictor
 from thoar.inference.shipped import DEFAULT_MODEL
+from thoar.inference.slabs.precision import PrecisionName
 from thoar.io.dicom.records import PLAIN, ReadOptions
 from thoar.io.structures.organ_mask import Maker
 from thoar.pipeline.inputs import InputCase
@@ -29,7 +32,10 @@ class Request:
     Attributes:
         model: a shipped name, a bundle, a run, or a cross-validation's folder.
         organs: names; None for all that are not optional.
-        device: see :func:`thoar.inference.predictor.choose_device`.
+        device: see :func:`thoar.inference.device.choose_device`.
+        precision: see :func:`thoar.inference.slabs.precision.choose_precision`.
+        max_ram_bytes: that the process may take; see :class:`thoar.inference.memory.Allowance`.
+        max_vram_bytes: that its tensors may take of a GPU; likewise.
         reading: what the reader of DICOM may do.
         writing: what is written.
         deterministic: DICOM files, too, are the same bytes whenever input and model are the same.
@@ -39,6 +45,9 @@ class Request:
     model: str | Path = DEFAULT_MODEL
     organs: tuple[str, ...] | None = None
     device: str = "auto"
+    precision: PrecisionName = "auto"
+    max_ram_bytes: int | None = None
+    max_vram_bytes: int | None = None
     reading: ReadOptions = PLAIN
     writing: WriteOptions = field(default_factory=WriteOptions)
     deterministic: bool = False
@@ -63,11 +72,20 @@ def load_segmenter(request: Request) -> Segmenter:
         ConfigError: if a name is given to an organ that it does not know.
         UsageError: for an unknown device.
     """
+    keep_freed_slabs()
     accelerated = choose_device(request.device).type != "cpu"
     bundle = read_model(request.model, organs=request.organs, accelerated=accelerated)
     refuse_unknown(request.writing.names, bundle.manifest.label_set.names)
     return Segmenter(
-        bundle=bundle, predictor=Predictor.from_bundle(bundle, device=request.device), request=request
+        bundle=bundle,
+        predictor=Predictor.from_bundle(
+            bundle,
+            device=request.device,
+            precision=request.precision,
+            max_ram_bytes=request.max_ram_bytes,
+            max_vram_bytes=request.max_vram_bytes,
+        ),
+        request=request,
     )
 
 

@@ -141,6 +141,7 @@ def _predictor(run: Run, state: TrainingState) -> Predictor:
         label_set=run.context.label_set,
         localisation=state.progress.localisation,
         device=str(run.context.device),
+        precision="float32",  # the same on every machine
     )
 
 

@@ -13,7 +13,7 @@ from thoar.core.configuration import Configuration, Train
 from thoar.core.errors import ConfigError
 from thoar.core.labels import LabelSet
 from thoar.inference.bundle import Bundle
-from thoar.inference.predictor import choose_device
+from thoar.inference.device import choose_device
 from thoar.training.beginning import begin
 from thoar.training.cases import TrainingCase, prepare_cases
 from thoar.training.events import Event, Outcome, Run
@@ -40,7 +40,7 @@ class Setting:
     """Where and how a run computes, none of which changes what comes out.
 
     Attributes:
-        device: see :func:`thoar.inference.predictor.choose_device`; two, with a comma between, where encoder
+        device: see :func:`thoar.inference.device.choose_device`; two, with a comma between, where encoder
             and fine decoders compute on different ones.
         cache: folder of the prepared cases; ``RUN/prepared`` where None.
         workers: threads that prepare cases.

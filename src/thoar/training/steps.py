@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -147,7 +148,7 @@ def backward_joint(
         autocast: gives the precision of the network's arithmetic.
     """
     with autocast():
-        levels = network.encode(image)
+        levels = cast("Levels", network.encode(image))
     leaves: Levels = [level.detach().requires_grad_(level.requires_grad) for level in levels]
     with autocast():
         maps = network.locate(leaves)
