@@ -15,8 +15,8 @@ KEPT_IN_ALL = 256 * 2**20
 def keep_freed_slabs() -> None:
     """Let pieces as large as slabs be used again by this process instead of going back to the system.
 
-    The system fills every page anew before it gives it out, which costs more than many a convolution: a fifth
-    to a third of the encoder's time (benchmarks/cpu_engines.md). Whole maps go back as before. Does nothing
+    The system fills every page anew before it gives it out, which costs as much as many a convolution
+    (docs/explanation/measurements.md#inference). Whole maps go back as before. Does nothing
     where the C library is not glibc.
     """
     if sys.platform != "linux":
